@@ -1,0 +1,52 @@
+-- Canonical text: the same facts give the same bytes, whoever wrote them and however.
+--
+-- Keys sorted bytewise, nulls dropped, numbers without trailing zeros. jsonb alone keeps 1.50 and
+-- 1.5 apart and sorts keys by length.
+create function private.canonical_text(p_facts jsonb)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case jsonb_typeof(p_facts)
+    when 'object' then (
+      select
+        '{' || coalesce(
+          string_agg(
+            to_json(f.key)::text || ':' || private.canonical_text(f.value),
+            ',' order by f.key collate "C"
+          ),
+          ''
+        ) || '}'
+      from jsonb_each(p_facts) as f
+      where f.value <> 'null'::jsonb
+    )
+    when 'array' then (
+      select
+        '[' || coalesce(
+          string_agg(private.canonical_text(f.value), ',' order by f.ordinality), ''
+        ) || ']'
+      from jsonb_array_elements(p_facts) with ordinality as f (value, ordinality)
+    )
+    when 'number' then trim_scale(p_facts::numeric)::text
+    else p_facts::text
+  end;
+end
+$$;
+
+comment on function private.canonical_text(jsonb) is
+  'One text for equal facts: keys sorted bytewise, nulls dropped, numbers without trailing zeros.';
+
+-- Fingerprint of what a caller asked for.
+create function private.content_hash(p_facts jsonb)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select encode(sha256(convert_to(private.canonical_text(p_facts), 'UTF8')), 'hex')
+$$;
+
+comment on function private.content_hash(jsonb) is
+  'SHA-256 of the canonical text, in hexadecimal.';

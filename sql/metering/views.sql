@@ -1,0 +1,175 @@
+-- The documents' names for what metering holds.
+
+create view public.intent_workflows
+with (security_invoker = true)
+as
+select
+  w.id,
+  w.organization_id,
+  w.workflow_data || jsonb_build_object(
+    'total_ai_cost',
+    (
+      select trim_scale(coalesce(sum(s.settled_usd), 0))
+      from metering.budget_slots as s
+      where s.organization_id = w.organization_id and s.budget_id = w.id
+    )
+  ) as workflow_data,
+  w.created_at,
+  w.updated_at
+from metering.workflows as w;
+
+alter view public.intent_workflows alter column id set default private.uuid_v7();
+alter view public.intent_workflows alter column workflow_data set default '{}'::jsonb;
+
+comment on view public.intent_workflows is
+  'Workflows with what they have cost (ai_cost_governance). Insert and update it like a table; '
+  'INSERT ... ON CONFLICT is public.upsert_intent_workflow.';
+comment on column public.intent_workflows.id is 'Id of the workflow.';
+comment on column public.intent_workflows.organization_id is 'The organization that pays.';
+comment on column public.intent_workflows.workflow_data is
+  'The application''s document plus total_ai_cost, a number in US dollars: exact at every commit, '
+  'ignored when written.';
+comment on column public.intent_workflows.created_at is 'When the workflow was opened.';
+comment on column public.intent_workflows.updated_at is
+  'When its document was last written; recording spend does not touch it.';
+
+-- Writes through the view, with the rights and policies of whoever writes.
+--
+-- total_ai_cost is dropped from what is written, so a read-modify-write of the document cannot
+-- erase a settlement that landed in between. Every column of the result is read back.
+create function private.write_intent_workflow()
+returns trigger
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into metering.workflows (organization_id, id, workflow_data)
+    values (new.organization_id, new.id, new.workflow_data - 'total_ai_cost');
+  else
+    if (new.organization_id, new.id) is distinct from (old.organization_id, old.id) then
+      perform private.reject_argument('id, organization_id', 'must not change');
+    end if;
+    update metering.workflows as w
+    set workflow_data = new.workflow_data - 'total_ai_cost'
+    where w.organization_id = old.organization_id and w.id = old.id;
+    if not found then
+      perform private.raise_error('42501', jsonb_build_object('workflow_id', old.id));
+    end if;
+  end if;
+  select * into strict new
+  from public.intent_workflows as i
+  where i.organization_id = new.organization_id and i.id = new.id;
+  return new;
+end
+$$;
+
+comment on function private.write_intent_workflow() is
+  'Trigger: writes through public.intent_workflows. Errors: 22023, 42501.';
+
+create trigger intent_workflows_write instead of insert or update on public.intent_workflows
+for each row execute function private.write_intent_workflow();
+
+create trigger workflows_touch_updated_at before update on metering.workflows
+for each row execute function private.touch_updated_at();
+
+-- Opens a workflow or replaces its document. Idempotent. Views know no ON CONFLICT.
+create function public.upsert_intent_workflow(
+  p_id uuid,
+  p_organization_id uuid,
+  p_workflow_data jsonb
+)
+returns public.intent_workflows
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_workflow public.intent_workflows;
+begin
+  perform private.assert_id('p_id', p_id);
+  perform private.assert_member(
+    p_organization_id, array['owner', 'admin', 'finance', 'member']
+  );
+  if jsonb_typeof(p_workflow_data) is distinct from 'object' then
+    perform private.reject_argument('p_workflow_data', 'must be an object');
+  end if;
+
+  insert into metering.workflows as w (organization_id, id, workflow_data)
+  values (p_organization_id, p_id, p_workflow_data - 'total_ai_cost')
+  on conflict (organization_id, id) do update set workflow_data = excluded.workflow_data;
+
+  select * into strict v_workflow
+  from public.intent_workflows as i
+  where i.organization_id = p_organization_id and i.id = p_id;
+  return v_workflow;
+end
+$$;
+
+comment on function public.upsert_intent_workflow(uuid, uuid, jsonb) is
+  'Opens the workflow or replaces its document; total_ai_cost in it is ignored. For members who '
+  'may spend, and server roles. Errors: 22023, 42501, TS404; 23505 for an id another organization '
+  'holds.';
+
+create view public.ai_cost_by_organization_month
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  date_trunc('month', r.day::timestamp)::date as month,
+  sum(r.cost) as monthly_cost,
+  sum(r.requests)::bigint as request_count
+from metering.usage_rollups as r
+group by r.organization_id, date_trunc('month', r.day::timestamp)::date;
+
+comment on view public.ai_cost_by_organization_month is
+  'Cost and requests by organization and month (ai_cost_governance, Organization Cost Analysis).';
+comment on column public.ai_cost_by_organization_month.organization_id is
+  'The organization that pays.';
+comment on column public.ai_cost_by_organization_month.month is
+  'First day of the month, in the organization''s time zone.';
+comment on column public.ai_cost_by_organization_month.monthly_cost is 'US dollars.';
+comment on column public.ai_cost_by_organization_month.request_count is 'Number of usages.';
+
+create view public.ai_cost_by_model
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  r.model,
+  sum(r.cost) as total_cost,
+  private.round_half_even(sum(r.cost)::numeric(48, 24) / sum(r.requests), 12) as avg_cost,
+  sum(r.prompt_tokens + r.completion_tokens)::bigint as total_tokens
+from metering.usage_rollups as r
+group by r.organization_id, r.model;
+
+comment on view public.ai_cost_by_model is
+  'Cost and tokens by organization and model (ai_cost_governance, Model Performance).';
+comment on column public.ai_cost_by_model.organization_id is 'The organization that pays.';
+comment on column public.ai_cost_by_model.model is 'The model, as recorded.';
+comment on column public.ai_cost_by_model.total_cost is 'US dollars.';
+comment on column public.ai_cost_by_model.avg_cost is
+  'US dollars per usage, rounded half even at 12 decimals.';
+comment on column public.ai_cost_by_model.total_tokens is 'Prompt and completion tokens.';
+
+create view public.ai_cost_by_workflow
+with (security_invoker = true)
+as
+select
+  l.organization_id,
+  l.workflow_id,
+  sum(l.cost) as total_cost,
+  count(*) as request_count,
+  l.model
+from public.ai_usage_ledger as l
+group by l.organization_id, l.workflow_id, l.model;
+
+comment on view public.ai_cost_by_workflow is
+  'Cost and requests by workflow and model (ai_cost_governance, Workflow Economics). Reads the '
+  'ledger.';
+comment on column public.ai_cost_by_workflow.organization_id is 'The organization that pays.';
+comment on column public.ai_cost_by_workflow.workflow_id is 'The workflow that spent.';
+comment on column public.ai_cost_by_workflow.total_cost is 'US dollars.';
+comment on column public.ai_cost_by_workflow.request_count is 'Number of usages.';
+comment on column public.ai_cost_by_workflow.model is 'The model, as recorded.';

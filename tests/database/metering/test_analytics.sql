@@ -1,0 +1,107 @@
+begin;
+select plan(9);
+
+insert into tenancy.organizations (id, name) values
+('a0000000-0000-4000-8000-000000000000', 'Acme'),
+('b0000000-0000-4000-8000-000000000000', 'Bravo');
+insert into metering.workflows (organization_id, id) values
+('a0000000-0000-4000-8000-000000000000', 'a0000000-0000-4000-8000-000000000001'),
+('a0000000-0000-4000-8000-000000000000', 'a0000000-0000-4000-8000-000000000002'),
+('b0000000-0000-4000-8000-000000000000', 'b0000000-0000-4000-8000-000000000001');
+select tests.spend(w.id, c.cost, c.model)
+from (values ('a0000000-0000-4000-8000-000000000001'::uuid)) as w (id)
+cross join (values (0.1, 'small'), (0.2, 'small'), (0.000000000001, 'small'), (7, 'large')) as c (
+  cost, model
+);
+select tests.spend('a0000000-0000-4000-8000-000000000002', 0.5, 'small');
+select tests.spend('b0000000-0000-4000-8000-000000000001', 3, 'small');
+
+-- The views say what the document's own queries say about the ledger.
+select results_eq(
+  $$select organization_id, monthly_cost, request_count from ai_cost_by_organization_month
+    order by organization_id$$,
+  $$select organization_id, sum(cost) as monthly_cost, count(*) as request_count
+    from ai_usage_ledger
+    where created_at >= date_trunc('month', current_date)
+    group by organization_id order by organization_id$$,
+  'organization cost analysis'
+);
+select results_eq(
+  $$select model, total_cost, total_tokens from ai_cost_by_model
+    where organization_id = 'a0000000-0000-4000-8000-000000000000' order by total_cost desc$$,
+  $$select model, sum(cost) as total_cost, sum(prompt_tokens + completion_tokens) as total_tokens
+    from ai_usage_ledger where organization_id = 'a0000000-0000-4000-8000-000000000000'
+    group by model order by total_cost desc$$,
+  'model performance'
+);
+select results_eq(
+  $$select workflow_id, total_cost, request_count, model from ai_cost_by_workflow
+    order by total_cost desc$$,
+  $$select workflow_id, sum(cost) as total_cost, count(*) as request_count, model
+    from ai_usage_ledger group by workflow_id, model order by total_cost desc$$,
+  'workflow economics'
+);
+select results_eq(
+  $$select avg_cost from ai_cost_by_model
+    where organization_id = 'a0000000-0000-4000-8000-000000000000' and model = 'small'$$,
+  $$values (0.200000000000)$$,
+  'an average of 0.20000000000025 is rounded at 12 decimals'
+);
+select tests.spend('b0000000-0000-4000-8000-000000000001', 0.000000000001, 'tie');
+select tests.spend('b0000000-0000-4000-8000-000000000001', 0.000000000002, 'tie');
+select results_eq(
+  $$select avg_cost from ai_cost_by_model where model = 'tie'$$,
+  $$values (0.000000000002)$$,
+  'a tie goes to the even digit'
+);
+
+-- The document's verification query finds its functions.
+select is(
+  (
+    select array_agg(proname::text order by proname)
+    from pg_proc
+    where (proname like '%workflow_cost%' or proname like '%organization_monthly%')
+      and pronamespace = 'public'::regnamespace
+  ),
+  array[
+    'check_organization_monthly_quota', 'check_workflow_cost_limit',
+    'estimate_workflow_cost_limit', 'get_organization_monthly_ai_cost'
+  ],
+  'the verification query'
+);
+select has_function(
+  'public', 'record_usage_and_increment',
+  array['uuid', 'uuid', 'text', 'integer', 'integer', 'numeric', 'text'],
+  'and the settlement function is there'
+);
+
+-- A month is read from rollups by their key, never by summing the ledger.
+create function pg_temp.plan_of(p_query text) returns text language plpgsql as $$
+declare
+  v_line text;
+  v_plan text := '';
+begin
+  for v_line in execute 'explain ' || p_query loop
+    v_plan := v_plan || v_line || E'\n';
+  end loop;
+  return v_plan;
+end
+$$;
+set local enable_seqscan = off;
+select matches(
+  pg_temp.plan_of(
+    $$select sum(r.cost) from metering.usage_rollups as r
+      where r.organization_id = 'a0000000-0000-4000-8000-000000000000'
+        and r.day >= '2026-03-01' and r.day < '2026-04-01'$$
+  ),
+  'usage_rollups_pkey', 'a month of an organization is a range of the rollups'' key'
+);
+select matches(
+  pg_temp.plan_of(
+    $$select from ai_usage_ledger where workflow_id = 'a0000000-0000-4000-8000-000000000001'$$
+  ),
+  'workflow_id', 'a workflow''s usages are found by index'
+);
+
+select * from finish();
+rollback;

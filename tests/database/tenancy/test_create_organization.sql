@@ -1,0 +1,85 @@
+begin;
+select plan(18);
+
+select results_eq(
+  $$select name, time_zone, frozen_at from tenancy.create_organization('Acme')$$,
+  $$values ('Acme', 'UTC', null::timestamptz)$$, 'a server role opens an organization'
+);
+select is_empty($$select * from tenancy.memberships$$, 'for others: it becomes no member');
+select results_eq(
+  $$select time_zone from tenancy.create_organization('Bravo', 'Asia/Kathmandu')$$,
+  $$values ('Asia/Kathmandu')$$, 'in a time zone of its own'
+);
+select throws_ok($$select tenancy.create_organization(null)$$, '22023', null, 'no name');
+select throws_ok($$select tenancy.create_organization(' ')$$, '22023', null, 'a blank name');
+select throws_ok(
+  $$select tenancy.create_organization(repeat('x', 256))$$, '22023', null, 'a name of 256 characters'
+);
+select throws_ok(
+  $$select tenancy.create_organization('x', null)$$, '22023', null, 'no time zone'
+);
+select throws_ok(
+  $$select tenancy.create_organization('x', 'Europe/Atlantis')$$, '22023', null,
+  'a time zone nobody knows'
+);
+select throws_ok(
+  $$select tenancy.create_organization('x', 'Nowhere5')$$, '22023', null,
+  'a time zone PostgreSQL would make up'
+);
+select throws_ok(
+  $$insert into tenancy.organizations (name, time_zone) values ('x', 'Nowhere5')$$, '23514', null,
+  'not even by writing the table'
+);
+
+select tests.act_as('authenticated', 'd0000000-0000-4000-8000-00000000000d');
+select lives_ok(
+  $$select tenancy.create_organization('Mine')$$, 'a signed-in user opens an organization'
+);
+select results_eq(
+  $$select o.name, m.role from tenancy.memberships as m
+    inner join tenancy.organizations as o on o.id = m.organization_id$$,
+  $$values ('Mine', 'owner')$$, 'and becomes its owner'
+);
+reset role;
+select tests.act_as('authenticated');
+select throws_ok(
+  $$select tenancy.create_organization('Nobody''s')$$, '42501', null, 'nobody opens nothing'
+);
+reset role;
+select tests.act_as('anon');
+select throws_ok(
+  $$select tenancy.create_organization('Anonymous')$$, '42501', null, 'anon opens nothing'
+);
+reset role;
+
+-- A time zone can be mended until something is counted by it.
+select lives_ok(
+  $$update tenancy.organizations set time_zone = 'Europe/Berlin' where name = 'Acme'$$,
+  'a time zone may change before anything is recorded'
+);
+select tests.spend(tests.workflow(o.id), 1) from tenancy.organizations as o where o.name = 'Acme';
+select throws_ok(
+  $$update tenancy.organizations set time_zone = 'UTC' where name = 'Acme'$$,
+  '23001', null, 'a month that was counted is not cut anew'
+);
+select lives_ok(
+  $$update tenancy.organizations set name = 'Acme Ltd', time_zone = 'Europe/Berlin'
+    where name = 'Acme'$$,
+  'anything else may change'
+);
+create function pg_temp.code_of(p_statement text) returns text language plpgsql as $$
+begin
+  execute p_statement;
+  return null;
+exception when others then
+  return sqlstate;
+end
+$$;
+-- Until PostgreSQL 17 a RESTRICT that bites is reported as 23503.
+select ok(
+  pg_temp.code_of($$delete from tenancy.organizations$$) in ('23001', '23503'),
+  'an organization stays'
+);
+
+select * from finish();
+rollback;
