@@ -10,13 +10,18 @@ create type audit.finding as (
 
 comment on type audit.finding is
   'A broken invariant: which check, whose, about what, what the ledger says and what was found.';
+comment on column audit.finding.check_name is 'Which invariant is broken.';
+comment on column audit.finding.organization_id is 'Whose figures these are.';
+comment on column audit.finding.subject is 'About what: a budget, a day and model, a request.';
+comment on column audit.finding.expected is 'What the ledger says.';
+comment on column audit.finding.actual is 'What was found.';
 
 -- A figure as findings show it.
 create function private.figure(p_amount numeric)
 returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(trim_scale(p_amount)::text, 'nothing')
 $$;
@@ -31,7 +36,7 @@ create function private.verify_metering(p_organization_id uuid)
 returns setof audit.finding
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -197,7 +202,7 @@ create function audit.verify_integrity(p_organization_id uuid default null)
 returns setof audit.finding
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_organization_id is not null then

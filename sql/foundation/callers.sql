@@ -4,7 +4,7 @@ create function private.caller_role()
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(nullif(current_setting('role', true), 'none'), session_user::text)
 $$;
@@ -18,7 +18,7 @@ create function private.is_trusted_caller()
 returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
     bool_or(pg_catalog.pg_has_role(private.caller_role(), trusted.role, 'usage')), false

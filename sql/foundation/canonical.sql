@@ -6,7 +6,7 @@ create function private.canonical_text(p_facts jsonb)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case jsonb_typeof(p_facts)
@@ -43,7 +43,7 @@ create function private.content_hash(p_facts jsonb)
 returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select encode(sha256(convert_to(private.canonical_text(p_facts), 'UTF8')), 'hex')
 $$;

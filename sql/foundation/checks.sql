@@ -7,7 +7,7 @@ create function private.assert_money(p_argument text, p_amount numeric)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_amount >= 0 and p_amount < 1e12 and scale(trim_scale(p_amount)) <= 12 then
@@ -35,7 +35,7 @@ create function private.assert_count(p_argument text, p_count bigint)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_count is null then
@@ -54,7 +54,7 @@ create function private.assert_text(p_argument text, p_value text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_value is null then
@@ -75,7 +75,7 @@ create function private.assert_id(p_argument text, p_id uuid)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_id is null then
@@ -92,7 +92,7 @@ create function private.round_half_even(p_amount numeric, p_decimals integer)
 returns numeric
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case
     when

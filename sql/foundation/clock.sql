@@ -6,7 +6,7 @@ create function private.clock_now()
 returns timestamptz
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select clock_timestamp()
 $$;
@@ -20,7 +20,7 @@ create function private.is_time_zone(p_name text)
 returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select
     p_name = 'UTC'
@@ -39,7 +39,7 @@ create function private.window_start(p_time_window text, p_time timestamptz, p_t
 returns timestamptz
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_local timestamp;
@@ -65,7 +65,7 @@ create function private.local_day(p_time timestamptz, p_time_zone text)
 returns date
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select (p_time at time zone p_time_zone)::date
 $$;

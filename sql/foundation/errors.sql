@@ -62,7 +62,7 @@ create function private.raise_error(p_code text, p_facts jsonb default '{}')
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_error public.tallystick_errors;
@@ -84,7 +84,7 @@ create function private.reject_argument(p_argument text, p_rule text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.raise_error(

@@ -6,7 +6,7 @@ create function private.reject_mutation()
 returns trigger
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.raise_error(
@@ -25,7 +25,7 @@ create function private.touch_updated_at()
 returns trigger
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := private.clock_now();

@@ -6,7 +6,7 @@ create function private.uuid_v7(p_time timestamptz default private.clock_now())
 returns uuid
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select encode(
     set_bit(
@@ -32,7 +32,7 @@ create function private.uuid_v7_time(p_id uuid)
 returns timestamptz
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select timestamptz 'epoch'
     + ('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint
@@ -47,7 +47,7 @@ create function private.uuid_v7_floor(p_time timestamptz)
 returns uuid
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select rpad(
     lpad(to_hex(floor(extract(epoch from p_time) * 1000)::bigint), 12, '0'), 32, '0'

@@ -12,7 +12,7 @@ create table private.partitioned_ledgers (
 alter table private.partitioned_ledgers enable row level security;
 
 comment on table private.partitioned_ledgers is
-  'Ledgers partitioned by month. The row is what two creators of one partition queue on.';
+  'Ledgers partitioned by month. What two creators of partitions queue on.';
 comment on column private.partitioned_ledgers.parent is 'Qualified name of the parent table.';
 
 -- The name of the partition of one month.
@@ -20,7 +20,7 @@ create function private.partition_name(p_parent regclass, p_time timestamptz)
 returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 'private.' || quote_ident(c.relname || to_char(p_time at time zone 'UTC', '_YYYY_MM'))
   from pg_catalog.pg_class as c
@@ -32,14 +32,16 @@ comment on function private.partition_name(regclass, timestamptz) is
 
 -- Makes the partition of one month, unless it exists.
 --
--- Locks: the ledger's row in partitioned_ledgers until the transaction ends, so two creators
--- never collide. The table is built apart and attached, which does not wait for readers or
--- writers of the parent; "create ... partition of" would. Calling it again does nothing.
+-- Locks: partitioned_ledgers until the transaction ends, so two creators never collide. The table
+-- rather than a row: a session that waited for a table lock learns of what was created meanwhile,
+-- one that waited for a row goes on believing that the partition is missing.
+-- The partition is built apart and attached, which does not wait for readers or writers of the
+-- parent; "create ... partition of" would. Calling it again does nothing.
 create function private.create_partition(p_parent regclass, p_month date)
 returns text
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_start timestamptz := date_trunc('month', p_month::timestamp) at time zone 'UTC';
@@ -47,8 +49,10 @@ declare
     (date_trunc('month', p_month::timestamp) + interval '1 month') at time zone 'UTC';
   v_name text := private.partition_name(p_parent, v_start);
 begin
-  perform from private.partitioned_ledgers as l where l.parent = p_parent::text for update;
-  if not found then
+  lock table private.partitioned_ledgers in exclusive mode;
+  if not exists (
+    select from private.partitioned_ledgers as l where l.parent::regclass = p_parent
+  ) then
     perform private.reject_argument('p_parent', 'must be a registered partitioned ledger');
   end if;
   if to_regclass(v_name) is not null then
@@ -85,14 +89,17 @@ comment on function private.create_partition(regclass, date) is
   'exists. Errors: 22023 for a table that is no partitioned ledger.';
 
 -- Makes the partition a row of the given time will go to, if somebody forgot to.
+--
+-- Opening the partition, as asking for its size does, also makes this session notice partitions
+-- that others attached since its transaction began; looking up the name would not.
 create function private.ensure_partition(p_parent regclass, p_time timestamptz)
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass(private.partition_name(p_parent, p_time)) is null then
+  if pg_relation_size(to_regclass(private.partition_name(p_parent, p_time))) is null then
     perform private.create_partition(p_parent, (p_time at time zone 'UTC')::date);
   end if;
 end

@@ -18,7 +18,8 @@ end
 $$;
 
 comment on role tallystick_reader is 'Tallystick: reads every organization, executes nothing.';
-comment on role tallystick_writer is 'Tallystick: reads every organization, records what was spent.';
+comment on role tallystick_writer is
+  'Tallystick: reads every organization, checks and records.';
 comment on role app_user is
   'Tallystick: the trusted server role of an application, subject to row-level security.';
 

@@ -1,4 +1,8 @@
--- The rooms of the product. A schema is a room: a qualified name says which one a line reaches into.
+-- The rooms of the product. A schema is a room: a qualified name says which one a line reaches.
+--
+-- Every function pins its search path to pg_catalog, pg_temp and qualifies all else. An empty path
+-- is not enough: PostgreSQL then looks for types in pg_temp first, and a caller's own domain named
+-- uuid would run its check with the rights of a security definer function.
 create schema if not exists private;
 create schema if not exists tenancy;
 create schema if not exists metering;

@@ -29,14 +29,14 @@ to authenticated, service_role, app_user, tallystick_writer;
 
 create policy workflows_select_member on metering.workflows
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy workflows_insert_member on metering.workflows
 for insert to authenticated
 with check (
   organization_id = any(
     (
       select private.member_organization_ids(array['owner', 'admin', 'finance', 'member'])
-    )::uuid []
+    )::uuid[]
   )
 );
 create policy workflows_update_member on metering.workflows
@@ -45,14 +45,14 @@ using (
   organization_id = any(
     (
       select private.member_organization_ids(array['owner', 'admin', 'finance', 'member'])
-    )::uuid []
+    )::uuid[]
   )
 )
 with check (
   organization_id = any(
     (
       select private.member_organization_ids(array['owner', 'admin', 'finance', 'member'])
-    )::uuid []
+    )::uuid[]
   )
 );
 create policy workflows_select_trusted on metering.workflows
@@ -64,25 +64,25 @@ for update to app_user, service_role, tallystick_writer using (true) with check 
 
 create policy budgets_select_member on metering.budgets
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy budgets_select_trusted on metering.budgets
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 create policy budget_slots_select_member on metering.budget_slots
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy budget_slots_select_trusted on metering.budget_slots
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 create policy usage_rollups_select_member on metering.usage_rollups
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy usage_rollups_select_trusted on metering.usage_rollups
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 create policy ai_usage_ledger_select_member on public.ai_usage_ledger
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy ai_usage_ledger_select_trusted on public.ai_usage_ledger
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
@@ -96,6 +96,7 @@ revoke execute on function
 private.open_organization_budget(),
 private.open_workflow_budget(),
 private.gather_organization(uuid),
+private.begin_change(uuid),
 private.keep_time_zone(),
 private.put_budget(uuid, text, text, text, numeric),
 private.resolve_organization_of_workflow(uuid),
@@ -105,7 +106,9 @@ private.fits_workflow(uuid, uuid, numeric, numeric),
 private.lock_workflow(uuid, uuid),
 private.monthly_cost(uuid, date),
 private.present_month(uuid),
+private.find_request(uuid, text, text, text),
 private.bind_request(uuid, text, text, jsonb, uuid),
+private.covering_budgets(uuid, uuid),
 private.charge_slot(metering.budgets, integer, timestamptz, numeric),
 private.write_intent_workflow(),
 metering.set_budget(uuid, text, text, text, numeric, text, integer),

@@ -6,7 +6,7 @@ returns trigger
 language plpgsql
 volatile
 security definer -- writes budgets, which no role may write itself
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into metering.budgets (organization_id, id, scope, time_window)
@@ -29,7 +29,7 @@ returns trigger
 language plpgsql
 volatile
 security definer -- writes budgets, which no role may write itself
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into metering.budgets (organization_id, id, scope, scope_id, time_window)
@@ -52,7 +52,7 @@ create function private.gather_organization(p_organization_id uuid)
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform from metering.budget_slots as s
@@ -66,16 +66,36 @@ comment on function private.gather_organization(uuid) is
   'Waits for all spend in flight of an organization and holds off new spend until the transaction '
   'ends.';
 
+-- Begins a change of an organization's budgets or time zone: no spend is in flight until the
+-- transaction ends, and a call whose snapshot is older than the change cannot miss it. Such a call,
+-- at REPEATABLE READ or above, finds its slot updated and fails with 40001.
+create function private.begin_change(p_organization_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.gather_organization(p_organization_id);
+  update metering.budget_slots as s
+  set config_version = s.config_version + 1
+  where s.organization_id = p_organization_id and s.budget_id = p_organization_id;
+end
+$$;
+
+comment on function private.begin_change(uuid) is
+  'Waits for all spend in flight of an organization and makes later spend see the change.';
+
 -- A month that was counted is not cut anew: a time zone stays once usage is recorded.
 create function private.keep_time_zone()
 returns trigger
 language plpgsql
 volatile
 security definer -- locks slots, which no role may lock itself
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform private.gather_organization(old.id);
+  perform private.begin_change(old.id);
   if exists (select from metering.usage_rollups as r where r.organization_id = old.id) then
     perform private.raise_error(
       '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
@@ -108,16 +128,20 @@ returns metering.budgets
 language plpgsql
 volatile
 security definer -- writes budgets and slots, which no role may write itself
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_budget metering.budgets;
   v_scope_id text := coalesce(p_scope_id, '');
   v_time_zone text;
+  v_last_day date;
   v_window_start timestamptz;
-  v_settled numeric := 0;
+  v_settled numeric;
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin']);
+  if p_limit is not null then
+    perform private.assert_money('p_limit', p_limit);
+  end if;
   if p_scope = 'organization' and p_window = 'month' then
     if v_scope_id not in ('', p_organization_id::text) then
       perform private.reject_argument('p_scope_id', 'must be empty for the organization itself');
@@ -134,7 +158,7 @@ begin
     );
   end if;
 
-  perform private.gather_organization(p_organization_id);
+  perform private.begin_change(p_organization_id);
 
   update metering.budgets as b
   set limit_usd = p_limit, updated_at = private.clock_now()
@@ -157,9 +181,15 @@ begin
     perform private.raise_error('TS404', jsonb_build_object('workflow_id', v_scope_id));
   end if;
 
+  -- Windows only move forward: a clock that is behind recorded spend opens that spend's month.
   select o.time_zone into strict v_time_zone
   from tenancy.organizations as o where o.id = p_organization_id;
-  v_window_start := private.window_start(p_window, private.clock_now(), v_time_zone);
+  select max(r.day) into v_last_day
+  from metering.usage_rollups as r where r.organization_id = p_organization_id;
+  v_window_start := greatest(
+    private.window_start(p_window, private.clock_now(), v_time_zone),
+    private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
+  );
   v_settled := private.monthly_cost(
     p_organization_id, private.local_day(v_window_start, v_time_zone)
   );
@@ -192,10 +222,12 @@ create function metering.set_budget(
 returns metering.budgets
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform private.assert_money('p_limit', p_limit);
+  if p_limit is null then
+    perform private.reject_argument('p_limit', 'must not be null');
+  end if;
   if p_enforcement is distinct from 'hard' then
     perform private.reject_argument('p_enforcement', 'must be hard');
   end if;
@@ -228,7 +260,7 @@ create function metering.remove_budget(
 returns metering.budgets
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from private.put_budget(
     p_organization_id => p_organization_id,

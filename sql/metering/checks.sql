@@ -6,7 +6,7 @@ create function private.resolve_organization_of_workflow(p_workflow_id uuid)
 returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select w.organization_id from metering.workflows as w where w.id = p_workflow_id);
@@ -21,7 +21,7 @@ create function private.assert_workflow(p_workflow_id uuid, p_organization_id uu
 returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_organization_id uuid;
@@ -53,7 +53,7 @@ create function private.effective_cap(p_stored numeric, p_stated numeric, p_defa
 returns numeric
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_stored is null then p_stated
@@ -76,7 +76,7 @@ create function private.fits_workflow(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -95,31 +95,26 @@ end
 $$;
 
 comment on function private.fits_workflow(uuid, uuid, numeric, numeric) is
-  'True iff the organization is not frozen and settled + held + additional fits the workflow''s cap.';
+  'True iff the organization is not frozen and settled + held + additional fits the cap.';
 
 -- Holds off other spend on a workflow until the transaction ends.
 --
 -- Locks the slots of the organization's own budget, then the workflow's: the order in which
 -- recording takes them, so a check and a record in one transaction never wait for each other.
 create function private.lock_workflow(p_workflow_id uuid, p_organization_id uuid)
-returns uuid
+returns void
 language plpgsql
 volatile
 security definer -- locks slots, which takes a right to update them
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_organization_id uuid := coalesce(
-    p_organization_id, private.resolve_organization_of_workflow(p_workflow_id)
-  );
 begin
-  perform private.assert_member(v_organization_id);
-  perform private.gather_organization(v_organization_id);
+  perform private.assert_member(p_organization_id);
+  perform private.gather_organization(p_organization_id);
   perform from metering.budget_slots as s
-  where s.organization_id = v_organization_id and s.budget_id = p_workflow_id
+  where s.organization_id = p_organization_id and s.budget_id = p_workflow_id
   order by s.slot
   for no key update;
-  return v_organization_id;
 end
 $$;
 
@@ -139,7 +134,7 @@ create function public.check_workflow_cost_limit(
 returns boolean
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_organization_id uuid;
@@ -153,9 +148,9 @@ end
 $$;
 
 comment on function public.check_workflow_cost_limit(uuid, numeric, numeric, uuid) is
-  'True iff the organization is not frozen and settled + held + p_additional_cost <= the cap, in US '
-  'dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, the default, is '
-  'ignored, a lower one lowers it. Locks the workflow''s counters until the transaction ends. '
+  'True iff the organization is not frozen and settled + held + p_additional_cost <= the cap, in '
+  'US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, the default, '
+  'is ignored, a lower one lowers it. Locks the workflow''s counters until the transaction ends. '
   'Errors: 22023, 42501, TS404.';
 
 -- The same answer without a lock: for GET, replicas and previews.
@@ -168,7 +163,7 @@ create function public.estimate_workflow_cost_limit(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.assert_money('p_additional_cost', p_additional_cost);
@@ -189,7 +184,7 @@ create function private.monthly_cost(p_organization_id uuid, p_month date)
 returns numeric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -205,16 +200,29 @@ $$;
 comment on function private.monthly_cost(uuid, date) is
   'Recorded cost in US dollars of the month that begins on p_month.';
 
--- The first day of an organization's present month.
+-- The first day of an organization's present month. Windows only move forward: a clock that is
+-- behind an open month is in that month.
 create function private.present_month(p_organization_id uuid)
 returns date
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
-    select date_trunc('month', private.clock_now() at time zone o.time_zone)::date
+    select
+      greatest(
+        date_trunc('month', private.clock_now() at time zone o.time_zone)::date,
+        (
+          select private.local_day(max(s.window_start), o.time_zone)
+          from metering.budgets as b
+          inner join metering.budget_slots as s
+            on s.organization_id = b.organization_id and s.budget_id = b.id
+          where b.organization_id = o.id
+            and b.scope = 'organization'
+            and b.time_window = 'month'
+        )
+      )
     from tenancy.organizations as o
     where o.id = p_organization_id
   );
@@ -228,7 +236,7 @@ create function public.get_organization_monthly_ai_cost(p_organization_id uuid)
 returns numeric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.assert_member(p_organization_id);
@@ -248,7 +256,7 @@ create function public.check_organization_monthly_quota(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_month date;

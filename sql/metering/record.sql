@@ -1,9 +1,42 @@
 -- What was spent?
 
--- Remembers what a request did, once. Returns the subject of an earlier request with the same id
--- and content, or null when this call is the first and has now bound the id.
+-- What an earlier request with this id made, or null. Locks nothing.
+create function private.find_request(
+  p_organization_id uuid,
+  p_operation text,
+  p_request_id text,
+  p_content_hash text
+)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bound metering.request_keys;
+begin
+  select * into v_bound
+  from metering.request_keys as k
+  where k.organization_id = p_organization_id
+    and k.operation = p_operation
+    and k.request_id = p_request_id;
+  if v_bound.content_hash <> p_content_hash then
+    perform private.raise_error(
+      'TS409', jsonb_build_object('operation', p_operation, 'request_id', p_request_id)
+    );
+  end if;
+  return v_bound.subject_id;
+end
+$$;
+
+comment on function private.find_request(uuid, text, text, text) is
+  'What a request id is bound to, or null. Errors: TS409 for an id bound to other content.';
+
+-- Binds a request id to what the call is about to make. Returns null when this call is the first,
+-- or else what an earlier one made.
 --
--- Locks: the key. A concurrent call with the same id waits here until the first one has ended.
+-- Locks: the organization's own slots, then the key. In this order transactions that share request
+-- ids wait for the slot, where they queue, and never for each other's keys.
 create function private.bind_request(
   p_organization_id uuid,
   p_operation text,
@@ -14,12 +47,18 @@ create function private.bind_request(
 returns uuid
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hash text := private.content_hash(p_content);
-  v_bound metering.request_keys;
+  v_subject_id uuid := private.find_request(
+    p_organization_id, p_operation, p_request_id, v_hash
+  );
 begin
+  if v_subject_id is not null then
+    return v_subject_id;
+  end if;
+  perform private.gather_organization(p_organization_id);
   insert into metering.request_keys (
     organization_id, operation, request_id, content_hash, subject_id
   ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
@@ -27,23 +66,39 @@ begin
   if found then
     return null;
   end if;
-
-  select * into strict v_bound
-  from metering.request_keys as k
-  where k.organization_id = p_organization_id
-    and k.operation = p_operation
-    and k.request_id = p_request_id;
-  if v_bound.content_hash <> v_hash then
-    perform private.raise_error(
-      'TS409', jsonb_build_object('operation', p_operation, 'request_id', p_request_id)
-    );
-  end if;
-  return v_bound.subject_id;
+  return private.find_request(p_organization_id, p_operation, p_request_id, v_hash);
 end
 $$;
 
 comment on function private.bind_request(uuid, text, text, jsonb, uuid) is
   'Binds a request id to what it made, at most once. Errors: TS409 for other content.';
+
+-- The budgets a call touches beside the organization's own, in the order their slots are locked.
+create function private.covering_budgets(p_organization_id uuid, p_workflow_id uuid)
+returns metering.budgets[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Two index look-ups: an OR would read every budget of the organization.
+  return (
+    select array_agg(b order by b.id)
+    from (
+      select w.* from metering.budgets as w
+      where w.organization_id = p_organization_id and w.id = p_workflow_id
+      union all
+      select o.* from metering.budgets as o
+      where o.organization_id = p_organization_id
+        and o.scope = 'organization'
+        and o.time_window <> 'total'
+    ) as b
+  );
+end
+$$;
+
+comment on function private.covering_budgets(uuid, uuid) is
+  'The budgets of the workflow and of the organization''s windows, by id.';
 
 -- Adds spend to one slot of one budget. Spend is never refused: what the slot cannot cover
 -- becomes debt. The caller keeps the lock order.
@@ -56,7 +111,7 @@ create function private.charge_slot(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_budget.time_window <> 'total' then
@@ -89,9 +144,9 @@ comment on function private.charge_slot(metering.budgets, integer, timestamptz, 
 --
 -- Never refuses real spend: above a cap, or of a frozen organization, it lands all the same and
 -- the next check refuses.
--- Locks: the request key, then the organization's own slot, then the slots of the budgets it
--- touches by budget id, until the transaction ends. The list of budgets is read after the first
--- slot is locked, in a new statement: a budget created or changed meanwhile is on it.
+-- Locks, until the transaction ends: the organization's own slot, then the request key, then the
+-- slots of the budgets it touches by budget id. The list of budgets is read after the first slot is
+-- locked, in a new statement: a budget created or changed meanwhile is on it.
 -- Idempotent by p_request_id: the same id and content is one record, other content is TS409.
 create function public.record_usage_and_increment(
   p_workflow_id uuid,
@@ -106,7 +161,7 @@ returns void
 language plpgsql
 volatile
 security definer -- writes ledger and counters, which no role may write itself
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := private.clock_now();
@@ -114,7 +169,7 @@ declare
   v_slot constant integer := 0;
   v_time_zone text;
   v_latest_window timestamptz;
-  v_budgets metering.budgets [];
+  v_budgets metering.budgets[];
   v_budget metering.budgets;
 begin
   perform private.assert_id('p_workflow_id', p_workflow_id);
@@ -158,11 +213,7 @@ begin
     and s.budget_id = p_organization_id
     and s.slot = v_slot;
 
-  select array_agg(b order by b.id) into v_budgets
-  from metering.budgets as b
-  where b.organization_id = p_organization_id
-    and b.id <> p_organization_id
-    and (b.scope, b.scope_id) in (('organization', ''), ('workflow', p_workflow_id::text));
+  v_budgets := private.covering_budgets(p_organization_id, p_workflow_id);
   select o.time_zone into strict v_time_zone
   from tenancy.organizations as o where o.id = p_organization_id;
 
@@ -171,7 +222,7 @@ begin
   select max(s.window_start) into v_latest_window
   from metering.budget_slots as s
   where s.organization_id = p_organization_id
-    and s.budget_id in (select b.id from unnest(v_budgets) as b);
+    and s.budget_id = any(array(select b.id from unnest(v_budgets) as b));
   if v_latest_window > v_now then
     v_now := v_latest_window;
     v_id := private.uuid_v7(v_now);
@@ -218,6 +269,6 @@ comment on function public.record_usage_and_increment(
   uuid, uuid, text, integer, integer, numeric, text
 ) is
   'Records one AI request: a row in ai_usage_ledger and every total with it, or nothing '
-  '(ai_cost_governance). p_cost in US dollars, at most 12 decimals. For server roles only: a tenant '
-  'never states what it cost. A retry with the same p_request_id and content is one record. '
+  '(ai_cost_governance). p_cost in US dollars, at most 12 decimals. For server roles only: a '
+  'tenant never states what it cost. A retry with the same p_request_id and content is one record. '
   'Errors: 22023, TS404, TS409.';

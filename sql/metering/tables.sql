@@ -27,9 +27,14 @@ for each statement execute function private.reject_mutation();
 comment on table metering.workflows is
   'A unit of AI work with a total of its own (ai_cost_governance: intent_workflows). Read and '
   'write it through public.intent_workflows; reference it by (organization_id, id).';
+comment on column metering.workflows.organization_id is 'The organization that pays.';
+comment on column metering.workflows.id is 'Id of the workflow.';
 comment on column metering.workflows.workflow_data is
   'The application''s own document, an object. Its total_ai_cost is never stored here: the view '
   'public.intent_workflows adds it from the slots, so writing the document cannot erase spend.';
+comment on column metering.workflows.created_at is 'When it was opened.';
+comment on column metering.workflows.updated_at is
+  'When its document was last written; recording spend does not touch it.';
 
 create table metering.budgets (
   organization_id uuid not null,
@@ -66,6 +71,9 @@ comment on table metering.budgets is
   'A cap over a scope and a window. Two exist from birth, without a limit, to count what touches '
   'them: one per organization, whose id is the organization''s, and one per workflow, whose id '
   'is the workflow''s.';
+comment on column metering.budgets.organization_id is 'The organization that pays.';
+comment on column metering.budgets.id is
+  'Id of the budget; the organization''s or workflow''s own for those that exist from birth.';
 comment on column metering.budgets.scope is 'What is capped: organization or workflow.';
 comment on column metering.budgets.scope_id is
   'Which one: the workflow''s id; empty for the organization itself.';
@@ -76,6 +84,8 @@ comment on column metering.budgets.limit_usd is
 comment on column metering.budgets.enforcement is 'hard: checks refuse what does not fit.';
 comment on column metering.budgets.slot_count is
   'Over how many rows the counters are spread.';
+comment on column metering.budgets.created_at is 'When it was made.';
+comment on column metering.budgets.updated_at is 'When its cap was last stored or removed.';
 
 create table metering.budget_slots (
   organization_id uuid not null,
@@ -86,6 +96,7 @@ create table metering.budget_slots (
   held_usd numeric(24, 12) not null default 0,
   available_usd numeric(24, 12),
   debt_usd numeric(24, 12) not null default 0,
+  config_version integer not null default 0,
   constraint budget_slots_pkey primary key (organization_id, budget_id, slot),
   constraint budget_slots_organization_id_budget_id_fkey
   foreign key (organization_id, budget_id)
@@ -105,6 +116,8 @@ with (fillfactor = 50);
 comment on table metering.budget_slots is
   'The counters of a budget. A call locks the organization''s own budget (id = organization id) '
   'first, then the others by (budget id, slot).';
+comment on column metering.budget_slots.organization_id is 'The organization that pays.';
+comment on column metering.budget_slots.budget_id is 'The budget whose counters these are.';
 comment on column metering.budget_slots.slot is 'Which stripe of the budget, from 0.';
 comment on column metering.budget_slots.window_start is
   'Start of the window these figures belong to; -infinity for total. Moves forward only.';
@@ -115,6 +128,8 @@ comment on column metering.budget_slots.available_usd is
   'What may still be granted from this slot, US dollars; null where the budget has no cap.';
 comment on column metering.budget_slots.debt_usd is
   'By how much spend that could not be refused passed the cap, US dollars.';
+comment on column metering.budget_slots.config_version is
+  'In the organization''s own budget: how often its budgets or its time zone were changed.';
 
 create table metering.usage_rollups (
   organization_id uuid not null,
@@ -138,6 +153,7 @@ with (fillfactor = 50);
 comment on table metering.usage_rollups is
   'Sums of ai_usage_ledger by organization, day, model and slot, written with each usage. Sum over '
   'slots to read. A month is read from here, never by summing the ledger.';
+comment on column metering.usage_rollups.organization_id is 'The organization that pays.';
 comment on column metering.usage_rollups.day is
   'Calendar day of created_at in the organization''s time zone.';
 comment on column metering.usage_rollups.model is 'The model, as recorded.';
@@ -165,6 +181,7 @@ create table metering.request_keys (
 comment on table metering.request_keys is
   'What a retried request did the first time. A table of its own, because a ledger partitioned by '
   'id cannot carry this key. Kept 400 days.';
+comment on column metering.request_keys.organization_id is 'The organization that pays.';
 comment on column metering.request_keys.operation is 'Which function bound the key: record.';
 comment on column metering.request_keys.request_id is
   'The caller''s own name for the request, 1 to 255 characters.';
@@ -172,6 +189,7 @@ comment on column metering.request_keys.content_hash is
   'SHA-256 over the caller''s arguments: the same id with other content is refused (TS409).';
 comment on column metering.request_keys.subject_id is
   'What the request made: the id of the usage.';
+comment on column metering.request_keys.created_at is 'When the request was first made.';
 
 create table public.ai_usage_ledger (
   id uuid not null,

@@ -36,12 +36,14 @@ comment on column public.intent_workflows.updated_at is
 -- Writes through the view, with the rights and policies of whoever writes.
 --
 -- total_ai_cost is dropped from what is written, so a read-modify-write of the document cannot
--- erase a settlement that landed in between. Every column of the result is read back.
+-- erase a settlement that landed in between. Of two that change the document at once the second
+-- fails with 40001: on a table PostgreSQL would evaluate it anew, behind a view it cannot. Every
+-- column of the result is read back.
 create function private.write_intent_workflow()
 returns trigger
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'INSERT' then
@@ -53,9 +55,22 @@ begin
     end if;
     update metering.workflows as w
     set workflow_data = new.workflow_data - 'total_ai_cost'
-    where w.organization_id = old.organization_id and w.id = old.id;
+    where w.organization_id = old.organization_id
+      and w.id = old.id
+      and w.workflow_data = old.workflow_data - 'total_ai_cost';
     if not found then
-      perform private.raise_error('42501', jsonb_build_object('workflow_id', old.id));
+      perform private.raise_error(
+        case
+          when exists (
+            select from metering.workflows as w
+            where w.organization_id = old.organization_id
+              and w.id = old.id
+              and w.workflow_data = old.workflow_data - 'total_ai_cost'
+          ) then '42501'
+          else '40001'
+        end,
+        jsonb_build_object('workflow_id', old.id)
+      );
     end if;
   end if;
   select * into strict new
@@ -66,7 +81,7 @@ end
 $$;
 
 comment on function private.write_intent_workflow() is
-  'Trigger: writes through public.intent_workflows. Errors: 22023, 42501.';
+  'Trigger: writes through public.intent_workflows. Errors: 22023, 40001, 42501.';
 
 create trigger intent_workflows_write instead of insert or update on public.intent_workflows
 for each row execute function private.write_intent_workflow();
@@ -83,7 +98,7 @@ create function public.upsert_intent_workflow(
 returns public.intent_workflows
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_workflow public.intent_workflows;

@@ -6,7 +6,7 @@ create function private.maintain()
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := private.clock_now();
@@ -30,7 +30,7 @@ create function private.schedule_maintenance()
 returns boolean
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is null then

@@ -20,7 +20,7 @@ grant update (name, time_zone, frozen_at) on table tenancy.organizations to serv
 
 create policy organizations_select_member on tenancy.organizations
 for select to authenticated
-using (id = any((select private.member_organization_ids())::uuid []));
+using (id = any((select private.member_organization_ids())::uuid[]));
 create policy organizations_select_trusted on tenancy.organizations
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 create policy organizations_insert_service on tenancy.organizations
@@ -34,33 +34,33 @@ on table tenancy.memberships to authenticated, service_role;
 
 create policy memberships_select_member on tenancy.memberships
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy memberships_insert_manager on tenancy.memberships
 for insert to authenticated
 with check (
-  organization_id = any((select private.member_organization_ids(array['owner']))::uuid [])
+  organization_id = any((select private.member_organization_ids(array['owner']))::uuid[])
   or role <> 'owner'
-  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid [])
+  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid[])
 );
 create policy memberships_update_manager on tenancy.memberships
 for update to authenticated
 using (
-  organization_id = any((select private.member_organization_ids(array['owner']))::uuid [])
+  organization_id = any((select private.member_organization_ids(array['owner']))::uuid[])
   or role <> 'owner'
-  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid [])
+  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid[])
 )
 with check (
-  organization_id = any((select private.member_organization_ids(array['owner']))::uuid [])
+  organization_id = any((select private.member_organization_ids(array['owner']))::uuid[])
   or role <> 'owner'
-  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid [])
+  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid[])
 );
 create policy memberships_delete_manager on tenancy.memberships
 for delete to authenticated
 using (
   user_id = (select auth.uid())
-  or organization_id = any((select private.member_organization_ids(array['owner']))::uuid [])
+  or organization_id = any((select private.member_organization_ids(array['owner']))::uuid[])
   or role <> 'owner'
-  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid [])
+  and organization_id = any((select private.member_organization_ids(array['admin']))::uuid[])
 );
 create policy memberships_select_trusted on tenancy.memberships
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
@@ -99,19 +99,19 @@ on table tenancy.ventures to authenticated, service_role;
 
 create policy ventures_select_member on tenancy.ventures
 for select to authenticated
-using (organization_id = any((select private.member_organization_ids())::uuid []));
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
 create policy ventures_insert_manager on tenancy.ventures
 for insert to authenticated
 with check (
-  organization_id = any((select private.member_organization_ids(array['owner', 'admin']))::uuid [])
+  organization_id = any((select private.member_organization_ids(array['owner', 'admin']))::uuid[])
 );
 create policy ventures_update_manager on tenancy.ventures
 for update to authenticated
 using (
-  organization_id = any((select private.member_organization_ids(array['owner', 'admin']))::uuid [])
+  organization_id = any((select private.member_organization_ids(array['owner', 'admin']))::uuid[])
 )
 with check (
-  organization_id = any((select private.member_organization_ids(array['owner', 'admin']))::uuid [])
+  organization_id = any((select private.member_organization_ids(array['owner', 'admin']))::uuid[])
 );
 create policy ventures_select_trusted on tenancy.ventures
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
@@ -121,8 +121,8 @@ create policy ventures_update_service on tenancy.ventures
 for update to service_role using (true) with check (true);
 
 revoke execute on function
-private.member_organization_ids(text []),
-private.assert_member(uuid, text []),
+private.member_organization_ids(text[]),
+private.assert_member(uuid, text[]),
 private.create_organization(text, text),
 private.keep_one_owner(),
 tenancy.create_organization(text, text)
@@ -131,8 +131,8 @@ from public, anon, authenticated, service_role;
 -- member_organization_ids is a definer: it tells a user about their own memberships only.
 -- create_organization's core is a definer: it opens a new organization and touches no other.
 grant execute on function
-private.member_organization_ids(text []),
-private.assert_member(uuid, text [])
+private.member_organization_ids(text[]),
+private.assert_member(uuid, text[])
 to authenticated, service_role, app_user, tallystick_writer;
 grant execute on function
 private.create_organization(text, text),

@@ -6,13 +6,13 @@
 -- function in a migration of yours. Nothing else reads memberships to decide access. Keep it
 -- stable, keep the search path, return an empty array for nobody. Upgrades leave it as it is.
 create function private.member_organization_ids(
-  p_roles text [] default array['owner', 'admin', 'finance', 'member', 'viewer']
+  p_roles text[] default array['owner', 'admin', 'finance', 'member', 'viewer']
 )
-returns uuid []
+returns uuid[]
 language plpgsql
 stable
 security definer -- reads memberships, whose own policy asks this function
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -23,19 +23,19 @@ begin
 end
 $$;
 
-comment on function private.member_organization_ids(text []) is
+comment on function private.member_organization_ids(text[]) is
   'Organizations of the present user (auth.uid()) in which they have one of the roles. '
   'The seam for applications with membership tables of their own.';
 
 -- Lets trusted callers and members with one of the roles pass.
 create function private.assert_member(
   p_organization_id uuid,
-  p_roles text [] default array['owner', 'admin', 'finance', 'member', 'viewer']
+  p_roles text[] default array['owner', 'admin', 'finance', 'member', 'viewer']
 )
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.assert_id('p_organization_id', p_organization_id);
@@ -45,7 +45,7 @@ begin
         'TS404', jsonb_build_object('organization_id', p_organization_id)
       );
     end if;
-  elsif p_organization_id <> all(private.member_organization_ids(p_roles)) then
+  elsif (p_organization_id = any(private.member_organization_ids(p_roles))) is not true then
     perform private.raise_error(
       '42501',
       jsonb_build_object('organization_id', p_organization_id, 'roles', to_jsonb(p_roles))
@@ -54,7 +54,7 @@ begin
 end
 $$;
 
-comment on function private.assert_member(uuid, text []) is
+comment on function private.assert_member(uuid, text[]) is
   'Refuses users without one of the roles in the organization. Errors: 22023 without an id, 42501 '
   'for a user who is no such member, TS404 for a trusted caller who names an unknown organization.';
 
@@ -64,7 +64,7 @@ returns tenancy.organizations
 language plpgsql
 volatile
 security definer -- writes the organization and its first owner, which no user may write directly
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_organization tenancy.organizations;
@@ -99,7 +99,7 @@ create function tenancy.create_organization(p_name text, p_time_zone text defaul
 returns tenancy.organizations
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select * from private.create_organization(p_name => p_name, p_time_zone => p_time_zone)
 $$;
@@ -110,23 +110,21 @@ comment on function tenancy.create_organization(text, text) is
 
 -- Keeps an owner in every organization.
 --
--- Locks the owner rows in the order of their users, so two owners who remove each other meet here
--- and the second is refused.
+-- Two owners who go at once queue on the organization's row, and the second is refused. The row is
+-- updated, not only locked: a transaction with an older snapshot then fails with 40001 instead of
+-- seeing an owner who has gone.
 create function private.keep_one_owner()
 returns trigger
 language plpgsql
 volatile
-security definer -- must see every owner, also when a policy would hide one
-set search_path = ''
+security definer -- queues on the organization, and sees every owner whatever policies hide
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'UPDATE' and new.role = 'owner' then
     return new;
   end if;
-  perform from tenancy.memberships as m
-  where m.organization_id = old.organization_id and m.role = 'owner'
-  order by m.user_id
-  for update;
+  update tenancy.organizations as o set name = o.name where o.id = old.organization_id;
   if not exists (
     select from tenancy.memberships as m
     where m.organization_id = old.organization_id

@@ -14,6 +14,7 @@ create table tenancy.organizations (
 
 comment on table tenancy.organizations is
   'The tenant: whoever pays. Every tenant row carries its id.';
+comment on column tenancy.organizations.id is 'Id of the organization.';
 comment on column tenancy.organizations.name is 'Display name, 1 to 255 characters.';
 comment on column tenancy.organizations.time_zone is
   'Time zone that decides where its days and months begin. Fixed once usage is recorded: a month '
@@ -21,6 +22,7 @@ comment on column tenancy.organizations.time_zone is
 comment on column tenancy.organizations.frozen_at is
   'Since when every check refuses this organization; null when it may spend. What was already '
   'spent is recorded all the same.';
+comment on column tenancy.organizations.created_at is 'When it was opened.';
 
 create table tenancy.memberships (
   organization_id uuid not null,
@@ -38,11 +40,13 @@ create index memberships_user_id_idx on tenancy.memberships (user_id);
 
 comment on table tenancy.memberships is
   'Which person belongs to which organization, and as what.';
+comment on column tenancy.memberships.organization_id is 'The organization.';
 comment on column tenancy.memberships.user_id is
   'The person, as auth.uid() gives it. No foreign key: the ledger outlives the login.';
 comment on column tenancy.memberships.role is
   'owner and admin manage members and budgets, finance reads and disputes, member spends, '
   'viewer reads.';
+comment on column tenancy.memberships.created_at is 'When the person joined.';
 
 create table tenancy.profiles (
   user_id uuid not null,
@@ -61,6 +65,8 @@ comment on table tenancy.profiles is
   'How a person is shown to the members of their organizations.';
 comment on column tenancy.profiles.user_id is 'The person, as auth.uid() gives it.';
 comment on column tenancy.profiles.display_name is 'Name shown in reports, 1 to 255 characters.';
+comment on column tenancy.profiles.created_at is 'When the profile was made.';
+comment on column tenancy.profiles.updated_at is 'When it was last changed.';
 
 create table tenancy.ventures (
   organization_id uuid not null,
@@ -79,4 +85,7 @@ create unique index ventures_id_idx on tenancy.ventures (id);
 
 comment on table tenancy.ventures is
   'An undertaking inside an organization whose spend is told apart.';
+comment on column tenancy.ventures.organization_id is 'The organization that pays.';
+comment on column tenancy.ventures.id is 'Id of the venture.';
 comment on column tenancy.ventures.name is 'Display name, 1 to 255 characters.';
+comment on column tenancy.ventures.created_at is 'When it was opened.';

@@ -7,7 +7,7 @@ insert into tenancy.organizations (id, name, time_zone) values
 insert into metering.workflows (organization_id, id) values
 ('a0000000-0000-4000-8000-000000000000', 'a0000000-0000-4000-8000-000000000001'),
 ('b0000000-0000-4000-8000-000000000000', 'b0000000-0000-4000-8000-000000000001');
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 1
 );
 select record_usage_and_increment(

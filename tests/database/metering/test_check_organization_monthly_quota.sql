@@ -20,7 +20,7 @@ select ok(not check_organization_monthly_quota('a0000000-0000-4000-8000-00000000
 select ok(check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000', 26),
   'without a stored cap a stated one applies');
 
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 50
 );
 select ok(check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000'),
@@ -29,7 +29,7 @@ select ok(check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000
   'a stated 25.00 is the default and is ignored');
 select ok(not check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000', 5),
   'stored 50 with 5 stated is 5');
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 20
 );
 select ok(not check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000', 100),
@@ -45,7 +45,7 @@ select tests.spend('a0000000-0000-4000-8000-000000000001', 20);
 select ok(not check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000'),
   'and counts only what is spent in it');
 
-select from metering.remove_budget(
+select id from metering.remove_budget(
   'a0000000-0000-4000-8000-000000000000', 'organization', null, 'month'
 );
 select ok(check_organization_monthly_quota('a0000000-0000-4000-8000-000000000000'),

@@ -41,7 +41,7 @@ select ok(
 );
 
 -- A stored cap wins over the default and over a higher stated one; a lower stated one lowers it.
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001',
   'total', 50
 );
@@ -65,7 +65,7 @@ select ok(
   not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 60, 100),
   'a stated cap above the stored one does not raise it'
 );
-select from metering.remove_budget(
+select id from metering.remove_budget(
   'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001',
   'total'
 );
@@ -73,7 +73,7 @@ select ok(
   not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 0.1),
   'without its stored cap the workflow is back at the default'
 );
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001',
   'total', 0
 );
@@ -81,7 +81,7 @@ select ok(
   not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 0),
   'a stored cap of 0 below what is spent refuses even nothing'
 );
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001',
   'total', 50
 );

@@ -200,7 +200,7 @@ select results_eq(
 -- Real spend is never refused.
 update tenancy.organizations set frozen_at = now()
 where id = 'a0000000-0000-4000-8000-000000000000';
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001',
   'total', 1
 );
@@ -216,7 +216,7 @@ select results_eq(
 );
 
 -- Time moves on, back, and over the edge of what was prepared.
-select from metering.set_budget(
+select id from metering.set_budget(
   'a0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 10
 );
 select tests.freeze_clock('2026-04-01 00:00:00+00');

@@ -43,18 +43,18 @@ select results_eq($$select * from pg_temp.figures('workflow')$$,
 select tests.spend('a0000000-0000-4000-8000-000000000001', 1);
 select results_eq($$select * from pg_temp.figures('workflow')$$,
   $$values (1.5, 1::numeric, 0.5, 0::numeric)$$, 'spend lowers what is available');
-select from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
+select id from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
   'a0000000-0000-4000-8000-000000000001', 'total', 0.4);
 select results_eq($$select * from pg_temp.figures('workflow')$$,
   $$values (0.4, 1::numeric, 0::numeric, 0.6)$$, 'a cap below what is spent leaves a debt');
-select from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
+select id from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
   'a0000000-0000-4000-8000-000000000001', 'total', 4);
-select from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
+select id from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
   'a0000000-0000-4000-8000-000000000001', 'total', 4);
 select results_eq($$select * from pg_temp.figures('workflow')$$,
   $$values (4::numeric, 1::numeric, 3::numeric, 0::numeric)$$,
   'a higher one settles it, and said twice is said once');
-select from metering.remove_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
+select id from metering.remove_budget('a0000000-0000-4000-8000-000000000000', 'workflow',
   'a0000000-0000-4000-8000-000000000001', 'total');
 select results_eq($$select * from pg_temp.figures('workflow')$$,
   $$values (null::numeric, 1::numeric, null::numeric, 0::numeric)$$,
@@ -69,13 +69,13 @@ select results_eq(
 select results_eq($$select * from pg_temp.figures('organization')$$,
   $$values (10::numeric, 1::numeric, 9::numeric, 0::numeric)$$,
   'and opens with what the month has spent');
-select from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'organization',
+select id from metering.set_budget('a0000000-0000-4000-8000-000000000000', 'organization',
   'a0000000-0000-4000-8000-000000000000', 'month', 0.25);
 select results_eq($$select * from pg_temp.figures('organization')$$,
   $$values (0.25, 1::numeric, 0::numeric, 0.75)$$,
   'the organization''s own id names it as well');
 select tests.freeze_clock('2026-05-01 00:00:00+00');
-select from metering.remove_budget(
+select id from metering.remove_budget(
   'b0000000-0000-4000-8000-000000000000', 'organization', null, 'month');
 select is_empty(
   $$select limit_usd from metering.budgets where time_window = 'month'

@@ -1,0 +1,64 @@
+-- Built by scripts/build-migrations from sql/retention; edit there.
+
+-- sql/retention/functions.sql
+
+-- Housekeeping: what must be there ahead of time, and what need not be kept.
+
+-- Makes the partitions of the next 24 months and forgets request ids after 400 days.
+-- Idempotent.
+create function private.maintain()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := private.clock_now();
+  v_ledger text;
+begin
+  for v_ledger in select l.parent from private.partitioned_ledgers as l order by l.parent loop
+    perform private.create_partition(v_ledger::regclass, ((v_now at time zone 'UTC') + m.ahead)::date)
+    from (
+      select make_interval(months => n) as ahead from generate_series(0, 24) as n
+    ) as m;
+  end loop;
+  delete from metering.request_keys as k where k.created_at < v_now - interval '400 days';
+end
+$$;
+
+comment on function private.maintain() is
+  'Makes the partitions of this month and the next 24, and forgets request ids after 400 days.';
+
+-- Lets pg_cron run maintain() daily, where it is installed. Idempotent: the job has one name.
+create function private.schedule_maintenance()
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regprocedure('cron.schedule(text, text, text)') is null then
+    return false;
+  end if;
+  -- Dynamic, because on most servers there is no such schema to check it against.
+  execute 'select cron.schedule($1, $2, $3)'
+  using 'tallystick-maintain', '17 3 * * *', 'select private.maintain()';
+  return true;
+end
+$$;
+
+comment on function private.schedule_maintenance() is
+  'Schedules private.maintain() daily with pg_cron; false where pg_cron is not installed, and any '
+  'other scheduler may call it.';
+
+revoke execute on function
+private.maintain(),
+private.schedule_maintenance()
+from public, anon, authenticated, service_role;
+
+do $$
+begin
+  perform private.maintain();
+  perform private.schedule_maintenance();
+end
+$$;

@@ -1,0 +1,151 @@
+-- Who may execute what: the whole list. What is not on it, nobody executes but the owner.
+begin;
+select plan(9);
+
+create temporary table who (
+  function text,
+  anon text, authenticated text, service_role text,
+  app_user text, tallystick_reader text, tallystick_writer text
+);
+
+insert into who
+select entry.function, cell[1], cell[2], cell[3], cell[4], cell[5], cell[6]
+from (
+  values
+  -- what clients call                           anon auth service app reader writer
+  ('public.check_workflow_cost_limit',          '-    x    x      x    -     x'),
+  ('public.estimate_workflow_cost_limit',       '-    x    x      x    -     x'),
+  ('public.get_organization_monthly_ai_cost',   '-    x    x      x    -     x'),
+  ('public.check_organization_monthly_quota',   '-    x    x      x    -     x'),
+  ('public.upsert_intent_workflow',             '-    x    x      x    -     x'),
+  ('public.record_usage_and_increment',         '-    -    x      x    -     x'),
+  ('tenancy.create_organization',               '-    x    x      -    -     -'),
+  ('metering.set_budget',                       '-    x    x      -    -     -'),
+  ('metering.remove_budget',                    '-    x    x      -    -     -'),
+  ('audit.verify_integrity',                    '-    -    x      x    -     x'),
+  -- definers behind them
+  ('private.create_organization',               '-    x    x      -    -     -'),
+  ('private.put_budget',                        '-    x    x      -    -     -'),
+  ('private.lock_workflow',                     '-    x    x      x    -     x'),
+  ('private.member_organization_ids',           '-    x    x      x    -     x'),
+  -- who is calling
+  ('private.caller_role',                       '-    x    x      x    -     x'),
+  ('private.is_trusted_caller',                 '-    x    x      x    -     x'),
+  ('private.assert_member',                     '-    x    x      x    -     x'),
+  -- reads under the caller's own policies
+  ('private.assert_workflow',                   '-    x    x      x    -     x'),
+  ('private.resolve_organization_of_workflow',  '-    x    x      x    -     x'),
+  ('private.fits_workflow',                     '-    x    x      x    -     x'),
+  ('private.monthly_cost',                      '-    x    x      x    -     x'),
+  ('private.present_month',                     '-    x    x      x    -     x'),
+  ('private.verify_metering',                   '-    -    x      x    -     x'),
+  -- arithmetic, text and errors: no table is read
+  ('private.assert_id',                         '-    x    x      x    -     x'),
+  ('private.assert_money',                      '-    x    x      x    -     x'),
+  ('private.assert_text',                       '-    x    x      x    -     x'),
+  ('private.clock_now',                         '-    x    x      x    -     x'),
+  ('private.effective_cap',                     '-    x    x      x    -     x'),
+  ('private.figure',                            '-    -    x      x    -     x'),
+  ('private.is_time_zone',                      '-    x    x      x    -     x'),
+  ('private.local_day',                         '-    x    x      x    -     x'),
+  ('private.raise_error',                       '-    x    x      x    -     x'),
+  ('private.reject_argument',                   '-    x    x      x    -     x'),
+  ('private.round_half_even',                   '-    x    x      x    x     x'),
+  ('private.uuid_v7',                           '-    x    x      x    -     x'),
+  ('private.uuid_v7_time',                      '-    x    x      x    -     x'),
+  ('private.window_start',                      '-    x    x      x    -     x')
+) as entry (function, cells)
+cross join regexp_split_to_array(entry.cells, '\s+') as cell;
+
+create temporary view functions as
+select
+  p.oid,
+  p.proowner,
+  coalesce(p.proacl, acldefault('f', p.proowner)) as acl,
+  n.nspname || '.' || p.proname as name
+from pg_proc as p
+inner join pg_namespace as n on n.oid = p.pronamespace
+where (n.nspname = 'public' or obj_description(n.oid, 'pg_namespace') like 'Tallystick%')
+  and not exists (
+    select from pg_depend as d
+    where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+  );
+
+create temporary view permitted as
+select
+  f.name as function,
+  max(x.mark) filter (where x.role = 'anon') as anon,
+  max(x.mark) filter (where x.role = 'authenticated') as authenticated,
+  max(x.mark) filter (where x.role = 'service_role') as service_role,
+  max(x.mark) filter (where x.role = 'app_user') as app_user,
+  max(x.mark) filter (where x.role = 'tallystick_reader') as tallystick_reader,
+  max(x.mark) filter (where x.role = 'tallystick_writer') as tallystick_writer
+from functions as f
+cross join lateral (
+  select
+    r.role,
+    case when has_function_privilege(r.role, f.oid, 'execute') then 'x' else '-' end as mark
+  from unnest(array[
+    'anon', 'authenticated', 'service_role', 'app_user', 'tallystick_reader', 'tallystick_writer'
+  ]) as r (role)
+) as x
+group by f.name
+having max(x.mark) = 'x';
+
+create temporary view granted as
+select
+  f.name as function,
+  a.is_grantable,
+  case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as grantee
+from functions as f
+cross join aclexplode(f.acl) as a
+where a.grantee <> f.proowner;
+
+select set_eq('table permitted', 'table who', 'each function runs for exactly these roles');
+
+select is_empty(
+  $$select * from granted where grantee in ('public', 'anon')$$,
+  'no function is granted to the public or to anon'
+);
+
+select is_empty(
+  $$
+    select * from granted
+    where grantee not in (
+      'authenticated', 'service_role', 'app_user', 'tallystick_reader', 'tallystick_writer'
+    )
+  $$,
+  'nobody else is granted a function'
+);
+
+select is_empty('select * from granted where is_grantable', 'nobody may pass a function on');
+
+select is(
+  (select count(distinct proowner) from functions), 1::bigint,
+  'all functions belong to one owner'
+);
+
+select is_empty(
+  $$
+    select f.name, r.role
+    from functions as f
+    cross join unnest(array['anon', 'authenticated', 'service_role', 'app_user',
+      'tallystick_reader', 'tallystick_writer', 'authenticator']) as r (role)
+    where pg_has_role(r.role, f.proowner, 'member')
+  $$,
+  'no API role may become the owner'
+);
+
+-- A new function is executable by everybody until it is revoked: the list must notice.
+create function private.forgotten() returns void language sql as '';
+select set_ne('table permitted', 'table who', 'a forgotten revoke is seen');
+select set_has(
+  $$select function, grantee from granted$$,
+  $$values ('private.forgotten', 'public')$$,
+  'and named'
+);
+revoke execute on function private.forgotten() from public;
+select set_eq('table permitted', 'table who', 'until it is made');
+
+select * from finish();
+rollback;

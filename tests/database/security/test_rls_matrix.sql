@@ -1,0 +1,357 @@
+-- Table by table: what each kind of caller sees and changes. Every cell is executed for real.
+--
+-- Two organizations, home and away. owner to viewer are members of home, the stranger owns away.
+-- service is service_role as the server made it; bound is a login of it that row-level security
+-- binds, as on servers where no role may bypass it; app, reader and writer are app_user,
+-- tallystick_reader and tallystick_writer.
+--
+-- Reading gives whose rows are seen: home, away, both or none. Writing gives done, or none where
+-- no row was touched, or no where it is refused. A command goes to rows of home, with _away to the
+-- same rows of away. What is not written here is refused to everybody.
+begin;
+select plan(10);
+
+-- The setting --------------------------------------------------------------------------------
+
+create role tallystick_test_bound;
+grant service_role to tallystick_test_bound;
+grant tallystick_test_bound, app_user, tallystick_reader, tallystick_writer to current_user;
+
+create temporary table places (place text primary key, org uuid);
+insert into places
+values ('home', tests.organization('Home')), ('away', tests.organization('Away'));
+
+create temporary table people (place text, name text, id uuid default gen_random_uuid());
+insert into people (place, name)
+values
+('home', 'owner'), ('home', 'admin'), ('home', 'finance'), ('home', 'member'), ('home', 'viewer'),
+('home', 'second owner'), ('home', 'bystander'), ('home', 'newcomer'),
+('away', 'stranger'), ('away', 'second owner'), ('away', 'bystander'), ('away', 'newcomer');
+
+insert into tenancy.memberships (organization_id, user_id, role)
+select
+  p.org,
+  person.id,
+  case person.name
+    when 'second owner' then 'owner'
+    when 'stranger' then 'owner'
+    when 'bystander' then 'member'
+    when 'newcomer' then 'member'
+    else person.name
+  end
+from people as person
+inner join places as p using (place);
+
+insert into tenancy.profiles (user_id, display_name)
+select id, name from people where name = 'bystander';
+insert into tenancy.ventures (organization_id, name) select org, 'Venture' from places;
+select tests.spend(tests.workflow(org), 1) from places;
+insert into metering.request_keys (organization_id, operation, request_id, content_hash, subject_id)
+select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
+
+create temporary table actors (number integer, actor text, role text, person uuid);
+insert into actors
+select a.number, a.actor, a.role, person.id
+from unnest(
+  array['owner', 'admin', 'finance', 'member', 'viewer', 'stranger', 'anon',
+    'service', 'bound', 'app', 'reader', 'writer'],
+  array['authenticated', 'authenticated', 'authenticated', 'authenticated', 'authenticated',
+    'authenticated', 'anon', 'service_role', 'tallystick_test_bound', 'app_user',
+    'tallystick_reader', 'tallystick_writer']
+) with ordinality as a (actor, role, number)
+left join people as person on person.name = a.actor;
+
+-- What is tried. {org}, {person}, {newcomer}, {owner} are those of the place.
+create temporary table attempts (relation text, command text, statement text);
+insert into attempts values
+('tenancy.organizations', 'select', 'select from tenancy.organizations where id = {org}'),
+('tenancy.organizations', 'insert', $$insert into tenancy.organizations (name) values ('New')$$),
+('tenancy.organizations', 'update',
+  'update tenancy.organizations set frozen_at = now() where id = {org}'),
+('tenancy.organizations', 'delete', 'delete from tenancy.organizations where id = {org}'),
+('tenancy.memberships', 'insert',
+  'insert into tenancy.memberships (organization_id, user_id) values ({org}, gen_random_uuid())'),
+('tenancy.memberships', 'insert_owner',
+  $$
+    insert into tenancy.memberships (organization_id, user_id, role)
+    values ({org}, gen_random_uuid(), 'owner')
+  $$),
+('tenancy.memberships', 'update',
+  $$update tenancy.memberships set role = 'admin' where user_id = {person}$$),
+('tenancy.memberships', 'promote',
+  $$update tenancy.memberships set role = 'owner' where user_id = {person}$$),
+('tenancy.memberships', 'demote',
+  $$update tenancy.memberships set role = 'member' where user_id = {owner}$$),
+('tenancy.memberships', 'move',
+  'update tenancy.memberships set organization_id = {org}'),
+('tenancy.memberships', 'delete', 'delete from tenancy.memberships where user_id = {person}'),
+('tenancy.memberships', 'delete_owner', 'delete from tenancy.memberships where user_id = {owner}'),
+('tenancy.memberships', 'leave', 'delete from tenancy.memberships where user_id = {self}'),
+('tenancy.profiles', 'select', 'select from tenancy.profiles where user_id = {person}'),
+('tenancy.profiles', 'insert',
+  $$insert into tenancy.profiles (user_id, display_name) values ({newcomer}, 'New')$$),
+('tenancy.profiles', 'insert_own',
+  $$insert into tenancy.profiles (user_id, display_name) values ({self}, 'Me')$$),
+('tenancy.profiles', 'update',
+  $$update tenancy.profiles set display_name = 'X' where user_id = {person}$$),
+('tenancy.profiles', 'update_own',
+  $$
+    insert into tenancy.profiles (user_id, display_name) values ({self}, 'Me');
+    update tenancy.profiles set display_name = 'Myself' where user_id = {self}
+  $$),
+('tenancy.profiles', 'delete', 'delete from tenancy.profiles where user_id = {person}'),
+('tenancy.ventures', 'insert',
+  $$insert into tenancy.ventures (organization_id, name) values ({org}, 'New')$$),
+('tenancy.ventures', 'update',
+  $$update tenancy.ventures set name = 'New' where organization_id = {org}$$),
+('tenancy.ventures', 'move', 'update tenancy.ventures set organization_id = {org}'),
+('metering.workflows', 'insert',
+  'insert into metering.workflows (organization_id) values ({org})'),
+('metering.workflows', 'update',
+  $$update metering.workflows set workflow_data = '{}' where organization_id = {org}$$),
+('metering.workflows', 'move', 'update metering.workflows set organization_id = {org}'),
+('public.intent_workflows', 'insert',
+  'insert into public.intent_workflows (organization_id) values ({org})'),
+('public.intent_workflows', 'update',
+  $$update public.intent_workflows set workflow_data = '{}' where organization_id = {org}$$),
+('public.tallystick_errors', 'select', 'select from public.tallystick_errors'),
+('public.tallystick_errors', 'insert',
+  $$insert into public.tallystick_errors (code) values ('X')$$),
+('public.tallystick_errors', 'update', $$update public.tallystick_errors set code = 'X'$$),
+('public.tallystick_errors', 'delete', 'delete from public.tallystick_errors'),
+('private.partitioned_ledgers', 'select', 'select from private.partitioned_ledgers'),
+('private.partitioned_ledgers', 'insert',
+  $$insert into private.partitioned_ledgers values ('tenancy.ventures')$$),
+('private.partitioned_ledgers', 'update', $$update private.partitioned_ledgers set parent = 'x'$$),
+('private.partitioned_ledgers', 'delete', 'delete from private.partitioned_ledgers');
+
+-- Unless something special is tried above, the usual thing is.
+insert into attempts
+select
+  e.relation,
+  usual.command,
+  format(usual.statement, e.relation)
+from (
+  select n.nspname || '.' || c.relname as relation, c.relkind
+  from pg_class as c
+  inner join pg_namespace as n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p', 'v') and not c.relispartition and (
+    n.nspname = 'public' or obj_description(n.oid, 'pg_namespace') like 'Tallystick%'
+  )
+) as e
+cross join (
+  values
+  ('select', 'select from %s where organization_id = {org}'),
+  ('insert', 'insert into %s (organization_id) values ({org})'),
+  ('update', 'update %s set organization_id = organization_id where organization_id = {org}'),
+  ('delete', 'delete from %s where organization_id = {org}'),
+  ('truncate', 'truncate %s cascade')
+) as usual (command, statement)
+where (usual.command <> 'truncate' or e.relkind <> 'v') and not exists (
+  select from attempts as a where a.relation = e.relation and a.command = usual.command
+);
+
+create function pg_temp.outcome(p_statement text, p_place text, p_actor actors)
+returns text
+language plpgsql
+as $$
+declare
+  v_statement text := p_statement;
+  v_rows bigint;
+begin
+  select
+    replace(v_statement, '{org}', quote_literal(p.org) || '::uuid')
+  into v_statement
+  from places as p where p.place = p_place;
+  select
+    replace(replace(replace(v_statement,
+      '{person}', quote_literal(max(id::text) filter (where name = 'bystander')) || '::uuid'),
+      '{newcomer}', quote_literal(max(id::text) filter (where name = 'newcomer')) || '::uuid'),
+      '{owner}', quote_literal(max(id::text) filter (where name = 'second owner')) || '::uuid')
+  into v_statement
+  from people where place = p_place;
+  v_statement := replace(v_statement, '{self}', quote_nullable(p_actor.person::text) || '::uuid');
+  perform tests.act_as(p_actor.role, p_actor.person);
+  execute v_statement;
+  get diagnostics v_rows = row_count;
+  raise exception using errcode = 'UNDOO';
+exception
+  when sqlstate 'UNDOO' then
+    return case when v_rows = 0 then 'none' else 'done' end;
+  when insufficient_privilege or object_not_in_prerequisite_state then -- or a view of sums
+    return 'no';
+  when others then
+    return sqlstate;
+end
+$$;
+
+create temporary table happened as
+select a.relation, x.command, who.actor, x.outcome
+from attempts as a
+cross join actors as who
+cross join lateral (
+  select
+    pg_temp.outcome(a.statement, 'home', who) as home,
+    pg_temp.outcome(a.statement, 'away', who) as away
+) as tried
+cross join lateral (
+  select
+    a.command as command,
+    case tried.home || ' ' || tried.away
+      when 'done done' then 'both'
+      when 'done none' then 'home'
+      when 'none done' then 'away'
+      else tried.home
+    end as outcome
+  where a.command = 'select'
+  union all
+  select a.command, tried.home where a.command <> 'select'
+  union all
+  select a.command || '_away', tried.away
+  where a.command <> 'select' and a.statement ~ '{(org|person|newcomer|owner)}'
+) as x (command, outcome);
+
+-- What is expected ---------------------------------------------------------------------------
+
+create temporary table blocks (relation text, block text);
+insert into blocks values
+--                owner admin finan membe viewe stran anon  servi bound app   reade write
+('tenancy.organizations', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          no    no    no    no    no    no    no    done  done  no    no    no
+  update          no    no    no    no    no    no    no    done  done  no    no    no
+  update_away     no    no    no    no    no    no    no    done  done  no    no    no
+$$),
+('tenancy.memberships', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          done  done  no    no    no    no    no    done  done  no    no    no
+  insert_away     no    no    no    no    no    done  no    done  done  no    no    no
+  insert_owner    done  no    no    no    no    no    no    done  done  no    no    no
+  insert_owner_away no  no    no    no    no    done  no    done  done  no    no    no
+  update          done  done  none  none  none  none  no    done  done  no    no    no
+  update_away     none  none  none  none  none  done  no    done  done  no    no    no
+  promote         done  no    none  none  none  none  no    done  done  no    no    no
+  promote_away    none  none  none  none  none  done  no    done  done  no    no    no
+  demote          done  none  none  none  none  none  no    done  done  no    no    no
+  demote_away     none  none  none  none  none  done  no    done  done  no    no    no
+  delete          done  done  none  none  none  none  no    done  done  no    no    no
+  delete_away     none  none  none  none  none  done  no    done  done  no    no    no
+  delete_owner    done  none  none  none  none  none  no    done  done  no    no    no
+  delete_owner_away none none none  none  none  done  no    done  done  no    no    no
+  leave           done  done  done  done  done  done  no    none  none  no    no    no
+$$),
+('tenancy.profiles', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          no    no    no    no    no    no    no    done  done  no    no    no
+  insert_away     no    no    no    no    no    no    no    done  done  no    no    no
+  insert_own      done  done  done  done  done  done  no    23502 23502 no    no    no
+  update          none  none  none  none  none  none  no    done  done  no    no    no
+  update_away     none  none  none  none  none  none  no    done  done  no    no    no
+  update_own      done  done  done  done  done  done  no    23502 23502 no    no    no
+$$),
+('tenancy.ventures', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          done  done  no    no    no    no    no    done  done  no    no    no
+  insert_away     no    no    no    no    no    done  no    done  done  no    no    no
+  update          done  done  none  none  none  none  no    done  done  no    no    no
+  update_away     none  none  none  none  none  done  no    done  done  no    no    no
+$$),
+('metering.workflows', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          done  done  done  done  no    no    no    done  done  done  no    done
+  insert_away     no    no    no    no    no    done  no    done  done  done  no    done
+  update          done  done  done  done  none  none  no    done  done  done  no    done
+  update_away     none  none  none  none  none  done  no    done  done  done  no    done
+$$),
+('public.intent_workflows', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          done  done  done  done  no    no    no    done  done  done  no    done
+  insert_away     no    no    no    no    no    done  no    done  done  done  no    done
+  update          done  done  done  done  no    none  no    done  done  done  no    done
+  update_away     none  none  none  none  none  done  no    done  done  done  no    done
+$$),
+('metering.budgets', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.budget_slots', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.usage_rollups', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.request_keys', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('public.ai_usage_ledger', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('public.ai_cost_by_model', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('public.ai_cost_by_organization_month', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('public.ai_cost_by_workflow', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('public.tallystick_errors', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('private.partitioned_ledgers', $$
+$$);
+
+create temporary view expected as
+select b.relation, word[1] as command, a.actor, word[1 + a.number] as outcome
+from blocks as b
+cross join string_to_table(b.block, E'\n') as line
+cross join regexp_split_to_array(btrim(line), '\s+') as word
+cross join actors as a
+where btrim(line) <> '';
+
+select set_eq(
+  $$select relation from happened$$,
+  $$select relation from blocks$$,
+  'every table and view of ours is in the matrix'
+);
+
+select set_eq(
+  $$
+    select h.relation, h.command, h.actor, h.outcome
+    from happened as h
+    left join expected as e using (relation, command, actor)
+    where h.outcome <> 'no' or e.outcome <> 'no'
+  $$,
+  $$select * from expected where outcome <> 'no'$$,
+  'every cell is as written, and what is not written is refused'
+);
+
+-- A cell per actor, or the grid above would shift unseen.
+select is_empty(
+  $$select relation, line from blocks, string_to_table(block, E'\n') as line
+    where array_length(regexp_split_to_array(btrim(line), '\s+'), 1) not in (1, 13)$$,
+  'every line of the matrix has a cell for every caller'
+);
+
+select is_empty(
+  $$select relation, command, actor from expected except
+    select relation, command, actor from happened$$,
+  'every line of the matrix was tried'
+);
+
+-- Rights are one door, the guard another: the owner of the schema has all rights.
+select throws_ok(statement, '23001', null, 'not even the owner can: ' || statement)
+from (
+  values
+  ('update public.ai_usage_ledger set cost = 0'),
+  ('delete from public.ai_usage_ledger'),
+  ('truncate public.ai_usage_ledger'),
+  ('truncate public.ai_usage_ledger cascade'),
+  ('merge into public.ai_usage_ledger as l using (select 1) as x on true when matched then delete'),
+  (
+    'insert into public.ai_usage_ledger select * from public.ai_usage_ledger '
+    'on conflict (organization_id, id) do update set cost = 0'
+  )
+) as forbidden (statement);
+
+select * from finish();
+rollback;

@@ -1,0 +1,171 @@
+"""What README.md says is executed: every command, every query with its output, every example."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tallystick import errors
+from tallystick.local import LocalServer
+from tests.support.servers import Database, throwaway_folder
+
+TREE = Path(__file__).parents[2]
+README = (TREE / "README.md").read_text("utf-8")
+USAGE = """timestamp,model,prompt_tokens,completion_tokens
+2026-11-20T09:00:00Z,gpt-4o,1200,300
+2026-11-20T09:00:01Z,gpt-4o-mini,500,100
+"""
+
+
+def blocks(*languages: str) -> list[str]:
+    """Return the code blocks in one of the languages, in the README's order."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the cells of the table under a heading, without its head."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", README, flags=re.MULTILINE)[1]
+    table = re.search(r"^\|.*?(?=\n\n)", section, flags=re.MULTILINE | re.DOTALL)
+    assert table is not None, heading
+    lines = table.group().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def names_in(cell: str) -> list[str]:
+    """Return what a table cell names in code font, without arguments."""
+    return [name.partition("(")[0] for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def commands() -> list[str]:
+    """Return every shell command of the README."""
+    return [line for block in blocks("sh") for line in block.splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """A state folder for the local server the commands start, and stop in the end."""
+    with throwaway_folder() as folder:
+        yield folder
+        LocalServer(folder).stop()
+
+
+@pytest.fixture(scope="module")
+def workplace(state: Path) -> Path:
+    """The folder a reader would be in, with a usage file of their own."""
+    (state / "usage.csv").write_text(USAGE, "utf-8")
+    return state
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str, workplace: Path, bare_database: Database) -> None:
+    """Each command of the README succeeds, in the README's order."""
+    if command == "supabase db push":
+        # Needs npm, so scripts/check runs it: against a database that holds an application.
+        assert "db push" in (TREE / "scripts" / "check").read_text("utf-8")
+        return
+    environment = {
+        **os.environ,
+        "TALLYSTICK_STATE": str(workplace),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    environment.pop("DATABASE_URL", None)
+    if "$DATABASE_URL" in command:
+        environment["DATABASE_URL"] = bare_database.url()
+    if command == "./scripts/test":
+        command += " --collect-only -q tests/readme"
+    done = subprocess.run(
+        ["bash", "-euc", command],
+        cwd=TREE if command.startswith("./") else workplace,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sql_example_prints_what_is_shown(database: Database, tmp_path: Path) -> None:
+    """The SQL example gives the output printed below it, digit by digit."""
+    example, shown = blocks("sql")[0], blocks("text")[0]
+    script = tmp_path / "example.sql"
+    script.write_text(example, "utf-8")
+    assert database.run_file(script).strip() == shown.strip()
+
+
+def test_python_example(database: Database) -> None:
+    """The Python example records one call, in the transaction it commits."""
+    (example,) = blocks("python")
+    exec(compile(example, "README.md", "exec"), {"DATABASE_URL": database.url()})  # noqa: S102
+    with database.connect() as connection:
+        recorded = connection.execute("select model, cost::text from ai_usage_ledger").fetchall()
+    assert recorded == [("gpt-4o", "0.006000000000")]
+
+
+def test_membership_seam(database: Database, tmp_path: Path) -> None:
+    """After the README's replacement, an application's own table decides who reads what."""
+    script = tmp_path / "seam.sql"
+    script.write_text(blocks("sql")[1], "utf-8")
+    database.run_file(script)
+    with database.connect() as connection:
+        connection.execute(
+            """
+            insert into tenancy.organizations (id, name) values
+            ('a0000000-0000-4000-8000-000000000000', 'Mine'),
+            ('b0000000-0000-4000-8000-000000000000', 'Theirs');
+            insert into public.team_members values (
+              'a0000000-0000-4000-8000-000000000000', 'd0000000-0000-4000-8000-000000000000', true
+            );
+            select tests.act_as('authenticated', 'd0000000-0000-4000-8000-000000000000');
+            """
+        )
+        read = connection.execute("select name from tenancy.organizations").fetchall()
+        assert read == [("Mine",)]
+        connection.execute(
+            "select metering.set_budget("
+            "'a0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 1)"
+        )
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(
+                "select metering.set_budget("
+                "'b0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 1)"
+            )
+
+
+def test_error_table_is_the_registry(database: Database) -> None:
+    """Codes, classes and meanings in the README are those of the database and the client."""
+    documented = {
+        code: names_in(python)[0] for codes, python, _ in rows("Errors") for code in names_in(codes)
+    }
+    with database.connect() as connection:
+        registry = connection.execute("select code from tallystick_errors").fetchall()
+    assert set(documented) == {code for (code,) in registry}
+    for code, name in documented.items():
+        assert errors.ERRORS[code] is getattr(errors, name)
+
+
+def test_names_exist(database: Database) -> None:
+    """Everything listed under Names is there."""
+    listed = [name for cell, _ in rows("Names") for name in names_in(cell)]
+    assert len(listed) > 10
+    with database.connect(options="-c search_path=public") as connection:
+        for name in listed:
+            found = connection.execute(
+                "select coalesce(to_regclass(%(name)s)::oid, to_regproc(%(name)s)::oid)",
+                {"name": name},
+            ).fetchone()
+            assert found is not None and found[0] is not None, name
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link points at something in the tree."""
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert (TREE / link).exists(), link

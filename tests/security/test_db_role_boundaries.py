@@ -1,0 +1,813 @@
+"""What real connections can do: logins, the HTTP gateway's way of acting, forged claims, attacks.
+
+`home` is the organization of the person who acts; `away` is somebody else's.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from os import getpid
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.support.servers import Database
+
+README = Path(__file__).parents[2] / "README.md"
+ROLES = ("owner", "admin", "finance", "member", "viewer")
+RECORD = "select public.record_usage_and_increment({workflow}, {org}, 'gpt-4o', 10, 5, {cost})"
+OURS = """
+  (n.nspname = 'public' or starts_with(obj_description(n.oid, 'pg_namespace'), 'Tallystick'))
+"""
+
+Connection = psycopg.Connection[Any]
+Login = Callable[..., Connection]
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Organization:
+    """An organization with one person per role, one workflow, one cap and one dollar spent."""
+
+    id: UUID
+    workflow: UUID
+    people: dict[str, UUID] = field(default_factory=dict)
+
+
+@pytest.fixture
+def owner(database: Database) -> Iterator[Connection]:
+    """The owner of the schema; everything it does is committed at once."""
+    with database.connect(autocommit=True) as connection:
+        yield connection
+
+
+def open_organization(owner: Connection, name: str) -> Organization:
+    def one(statement: str, *values: object) -> UUID:
+        row = owner.execute(statement, values).fetchone()
+        assert row is not None
+        assert isinstance(row[0], UUID)
+        return row[0]
+
+    organization = one("select tests.organization(%s)", name)
+    people = {role: one("select tests.member(%s, %s)", organization, role) for role in ROLES}
+    workflow = one("select tests.workflow(%s)", organization)
+    owner.execute("select tests.spend(%s, 1)", (workflow,))
+    owner.execute(
+        "select metering.set_budget(%s, 'organization', null, 'month', 9)", (organization,)
+    )
+    owner.execute(
+        "insert into tenancy.profiles (user_id, display_name) values (%s, 'Somebody')",
+        (people["member"],),
+    )
+    owner.execute(
+        "insert into tenancy.ventures (organization_id, name) values (%s, 'Venture')",
+        (organization,),
+    )
+    return Organization(organization, workflow, people)
+
+
+@pytest.fixture
+def home(owner: Connection) -> Organization:
+    return open_organization(owner, "Home")
+
+
+@pytest.fixture
+def away(owner: Connection) -> Organization:
+    return open_organization(owner, "Away")
+
+
+@pytest.fixture
+def login(database: Database, owner: Connection) -> Iterator[Login]:
+    """Connect as a new login role with the given roles granted; gone when the test ends."""
+    made: list[tuple[sql.Identifier, Connection]] = []
+
+    def connect(*granted: str, inherit: bool = True) -> Connection:
+        name = f"tallystick_test_{getpid()}_{next(_numbers)}"
+        owner.execute(
+            sql.SQL("create role {} login {} password {}").format(
+                sql.Identifier(name),
+                sql.SQL("inherit" if inherit else "noinherit"),
+                sql.Literal(unquote(urlsplit(database.url()).password or "")),
+            )
+        )
+        for role in granted:
+            owner.execute(
+                sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(name))
+            )
+        connection = database.connect(name)
+        made.append((sql.Identifier(name), connection))
+        return connection
+
+    yield connect
+    for name, connection in made:
+        connection.close()
+        owner.execute(sql.SQL("drop role {}").format(name))
+
+
+@pytest.fixture
+def gateway(login: Login) -> Connection:
+    """The login of the HTTP gateway, as Supabase makes its authenticator."""
+    return login("anon", "authenticated", "service_role", inherit=False)
+
+
+@contextmanager
+def request(
+    gateway: Connection, role: str, user: UUID | None = None, /, **claims: object
+) -> Iterator[Connection]:
+    """One HTTP request: a transaction with a role and claims; nothing of it is kept."""
+    everything = {"role": role, **({"sub": str(user)} if user else {}), **claims}
+    with gateway.transaction(force_rollback=True):
+        gateway.execute("select set_config('role', %s, true)", (role,))
+        gateway.execute(
+            "select set_config('request.jwt.claims', %s, true)", (json.dumps(everything),)
+        )
+        yield gateway
+
+
+def login_of(person: UUID, login: Login) -> Connection:
+    """Log in as a member, with the claims of a person for the whole session."""
+    connection = login("authenticated")
+    claims = json.dumps({"role": "authenticated", "sub": str(person)})
+    connection.execute("select set_config('request.jwt.claims', %s, false)", (claims,))
+    connection.commit()
+    return connection
+
+
+def fill(statement: str, **values: object) -> sql.Composed:
+    return sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in values.items()})
+
+
+def outcome(connection: Connection, statement: sql.Composed | str, *, keep: bool = False) -> object:
+    """Return rows, or what an error tells the caller; nothing is kept unless asked for."""
+    query = sql.SQL(statement) if isinstance(statement, str) else statement
+    try:
+        with connection.transaction(force_rollback=not keep):
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else cursor.rowcount
+    except psycopg.Error as error:
+        facts = error.diag
+        return (error.sqlstate, facts.message_primary, facts.message_detail, facts.message_hint)
+
+
+def code(connection: Connection, statement: sql.Composed | str) -> str | None:
+    """Return the SQLSTATE a statement ends with, 00000 when it succeeds; nothing is kept."""
+    happened = outcome(connection, statement)
+    return happened[0] if isinstance(happened, tuple) else "00000"
+
+
+def record(organization: Organization, cost: str = "1") -> sql.Composed:
+    return fill(RECORD, workflow=organization.workflow, org=organization.id, cost=cost)
+
+
+def everything_of(owner: Connection, organization: Organization) -> list[Any]:
+    """Return every stored row of an organization."""
+    tables = owner.execute(
+        f"""
+        select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+        from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        inner join pg_attribute as a on a.attrelid = c.oid and a.attname = 'organization_id'
+        where c.relkind in ('r', 'p') and not c.relispartition and {OURS}
+        order by 1
+        """
+    ).fetchall()
+    assert len(tables) >= 8
+    return [
+        owner.execute(
+            f"select to_jsonb(t) from {table} as t where t.organization_id = %s order by 1",
+            (organization.id,),
+        ).fetchall()
+        for (table,) in tables
+    ]
+
+
+# Who may record ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_member_records_spend(gateway: Connection, home: Organization, role: str) -> None:
+    with request(gateway, "authenticated", home.people[role]) as connection:
+        assert code(connection, record(home, "0")) == "42501"
+
+
+def test_the_service_role_records_spend(gateway: Connection, home: Organization) -> None:
+    with request(gateway, "service_role") as connection:
+        assert code(connection, record(home)) == "00000"
+
+
+@pytest.mark.parametrize("role", ["app_user", "tallystick_writer"])
+def test_a_server_login_works_without_bypassing_row_level_security(
+    login: Login, owner: Connection, home: Organization, away: Organization, role: str
+) -> None:
+    granted = owner.execute(
+        "select rolbypassrls from pg_roles where rolname = %s", (role,)
+    ).fetchall()
+    assert granted == [(False,)]
+    connection = login(role)
+    for place in (home, away):
+        connection.execute(record(place, "0.5"))
+        ids = {"workflow": place.workflow, "org": place.id}
+        for statement, answer in [
+            ("select public.check_workflow_cost_limit({workflow}, 0, 1.5)", True),
+            ("select public.check_workflow_cost_limit({workflow}, 0.1, 1.5, {org})", False),
+            ("select public.estimate_workflow_cost_limit({workflow}, 0, 1.5, {org})", True),
+            ("select public.check_organization_monthly_quota({org})", True),
+            ("select public.get_organization_monthly_ai_cost({org}) = 1.5", True),
+        ]:
+            assert outcome(connection, fill(statement, **ids)) == [(answer,)], statement
+        assert outcome(connection, fill("select * from audit.verify_integrity({org})", **ids)) == []
+    assert len(connection.execute("select from public.ai_usage_ledger").fetchall()) == 4
+    unknown = fill(RECORD, workflow=uuid4(), org=home.id, cost="1")
+    assert code(connection, unknown) == "TS404"
+    foreign = fill(RECORD, workflow=away.workflow, org=home.id, cost="1")
+    assert code(connection, foreign) == "TS404"
+
+
+@pytest.mark.parametrize("role", ["app_user", "tallystick_writer", "tallystick_reader"])
+def test_a_server_login_does_no_more_than_its_work(
+    login: Login, home: Organization, role: str
+) -> None:
+    connection = login(role)
+    for statement in (
+        "select metering.set_budget({org}, 'organization', null, 'month', 1)",
+        "select metering.remove_budget({org}, 'organization', null, 'month')",
+        "select tenancy.create_organization('New')",
+        "update tenancy.organizations set frozen_at = null",
+        "insert into tenancy.memberships (organization_id, user_id) values ({org}, {org})",
+        "update public.ai_usage_ledger set cost = 0",
+        "delete from public.ai_usage_ledger",
+        "insert into metering.budget_slots (organization_id) values ({org})",
+        "select private.create_partition('public.ai_usage_ledger', '2040-01-01')",
+        "select private.maintain()",
+    ):
+        assert code(connection, fill(statement, org=home.id)) == "42501", statement
+
+
+def test_a_reader_login_reads_everything_and_executes_nothing(
+    login: Login, owner: Connection, home: Organization, away: Organization
+) -> None:
+    connection = login("tallystick_reader")
+    for view in (
+        "public.ai_usage_ledger",
+        "public.intent_workflows",
+        "public.ai_cost_by_model",
+        "public.ai_cost_by_organization_month",
+        "public.ai_cost_by_workflow",
+        "metering.budgets",
+    ):
+        rows = outcome(connection, f"select distinct organization_id from {view}")
+        assert isinstance(rows, list)
+        assert {row[0] for row in rows} == {home.id, away.id}, view
+    assert code(connection, record(home)) == "42501"
+    for call in calls_of_every_function(owner, "public", "tenancy", "metering", "audit"):
+        assert code(connection, call) == "42501", call
+
+
+# Tenants among themselves -----------------------------------------------------------------------
+
+# What a member may call, about organizations and workflows of somebody else. {own} is the
+# organization of the caller.
+TENANT_CALLS = [
+    "select public.check_workflow_cost_limit({workflow}, 0)",
+    "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {org})",
+    "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {own})",
+    "select public.estimate_workflow_cost_limit({workflow}, 0)",
+    "select public.estimate_workflow_cost_limit({workflow}, 0, 1.00, {org})",
+    "select public.estimate_workflow_cost_limit({workflow}, 0, 1.00, {own})",
+    "select public.get_organization_monthly_ai_cost({org})",
+    "select public.check_organization_monthly_quota({org})",
+    "select public.upsert_intent_workflow({workflow}, {org}, '{{}}')",
+    "select metering.set_budget({org}, 'organization', null, 'month', 1)",
+    "select metering.set_budget({org}, 'workflow', {workflow}::text, 'total', 1)",
+    "select metering.set_budget({own}, 'workflow', {workflow}::text, 'total', 1)",
+    "select metering.set_budget({own}, 'organization', {org}::text, 'month', 1)",
+    "select metering.remove_budget({org}, 'organization', null, 'month')",
+    "select metering.remove_budget({org}, 'workflow', {workflow}::text, 'total')",
+    "select metering.remove_budget({own}, 'workflow', {workflow}::text, 'total')",
+    "select private.put_budget({org}, 'organization', null, 'month', null)",
+    "select private.put_budget({own}, 'workflow', {workflow}::text, 'total', null)",
+    "select private.lock_workflow({workflow}, null)",
+    "select private.lock_workflow({workflow}, {org})",
+    "select private.lock_workflow({workflow}, {own})",
+    "select private.assert_member({org})",
+    "select private.assert_member({org}, null)",
+    "select private.assert_workflow({workflow}, null)",
+    "select private.assert_workflow({workflow}, {org})",
+    "select private.assert_workflow({workflow}, {own})",
+    "select private.resolve_organization_of_workflow({workflow})",
+    "select private.fits_workflow({org}, {workflow}, 0, 1)",
+    "select private.fits_workflow({own}, {workflow}, 0, 1)",
+    "select private.monthly_cost({org}, '2026-01-01')",
+    "select private.present_month({org})",
+    "select from metering.workflows where id = {workflow}",
+    "update metering.workflows set workflow_data = '{{}}' where id = {workflow}",
+    "select from public.intent_workflows where id = {workflow}",
+    "update public.intent_workflows set workflow_data = '{{}}' where id = {workflow}",
+    "insert into metering.workflows (organization_id) values ({org})",
+    "insert into public.intent_workflows (organization_id) values ({org})",
+    "insert into tenancy.ventures (organization_id, name) values ({org}, 'New')",
+    "insert into tenancy.memberships (organization_id, user_id) values ({org}, auth.uid())",
+    "update tenancy.memberships set role = 'owner' where organization_id = {org}",
+    "delete from tenancy.memberships where organization_id = {org}",
+]
+# Executable by members and given an id, but reading nothing.
+PURE = {"private.assert_id", "private.uuid_v7_time"}
+
+
+def test_another_tenant_looks_like_nobody_and_keeps_all_it_has(
+    login: Login, owner: Connection, home: Organization, away: Organization
+) -> None:
+    before = everything_of(owner, away)
+    connection = login_of(home.people["owner"], login)
+    for statement in TENANT_CALLS:
+        told = []
+        for org, workflow in ((away.id, away.workflow), (uuid4(), uuid4())):
+            call = fill(statement, org=org, workflow=workflow, own=home.id)
+            happened = repr(outcome(connection, call, keep=True))
+            told.append(happened.replace(str(org), "ORG").replace(str(workflow), "WORKFLOW"))
+        assert told[0] == told[1], statement
+    assert everything_of(owner, away) == before
+
+
+def test_the_list_above_names_every_function_a_member_can_aim_at_somebody(
+    owner: Connection,
+) -> None:
+    aimable = owner.execute(
+        f"""
+        select n.nspname || '.' || p.proname
+        from pg_proc as p
+        inner join pg_namespace as n on n.oid = p.pronamespace
+        where {OURS}
+          and has_function_privilege('authenticated', p.oid, 'execute')
+          and 'uuid'::regtype = any(p.proargtypes)
+        """
+    ).fetchall()
+    named = {match for call in TENANT_CALLS for match in re.findall(r"select (\w+\.\w+)\(", call)}
+    assert {name for (name,) in aimable} - PURE == named
+
+
+def test_the_same_calls_reach_the_tenants_own(gateway: Connection, home: Organization) -> None:
+    # Some do nothing useful for anybody, and who is a member already cannot join.
+    of_no_use = (
+        "assert_member({org}, null)",
+        "lock_workflow({workflow}, null)",
+        "{org}, auth.uid())",
+    )
+    with request(gateway, "authenticated", home.people["owner"]) as connection:
+        for statement in TENANT_CALLS:
+            if not statement.endswith(of_no_use):
+                call = fill(statement, org=home.id, workflow=home.workflow, own=home.id)
+                answer = "23001" if statement.startswith("delete") else "00000"
+                assert code(connection, call) == answer, statement
+
+
+def test_a_foreign_workflow_id_cannot_be_taken(
+    gateway: Connection, owner: Connection, home: Organization, away: Organization
+) -> None:
+    before = everything_of(owner, away)
+    with request(gateway, "authenticated", home.people["owner"]) as connection:
+        for statement in (
+            "select public.upsert_intent_workflow({workflow}, {own}, '{{}}')",
+            "insert into public.intent_workflows (id, organization_id) values ({workflow}, {own})",
+            "insert into metering.workflows (id, organization_id) values ({workflow}, {own})",
+        ):
+            call = fill(statement, workflow=away.workflow, own=home.id)
+            assert code(connection, call) == "23505", statement
+    assert everything_of(owner, away) == before
+
+
+def test_a_member_sees_no_foreign_row_anywhere(
+    gateway: Connection, owner: Connection, home: Organization, away: Organization
+) -> None:
+    relations = owner.execute(
+        f"""
+        select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+        from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        inner join pg_attribute as a on a.attrelid = c.oid and a.attname = 'organization_id'
+        where {OURS} and c.relkind in ('r', 'p', 'v')
+          and has_table_privilege('authenticated', c.oid, 'select')
+        """
+    ).fetchall()
+    assert len(relations) >= 10
+    with request(gateway, "authenticated", home.people["viewer"]) as connection:
+        for (relation,) in relations:
+            seen = connection.execute(f"select distinct organization_id from {relation}").fetchall()
+            assert seen == [(home.id,)], relation
+        assert connection.execute("select id from tenancy.organizations").fetchall() == [(home.id,)]
+        assert connection.execute("select user_id from tenancy.profiles").fetchall() == [
+            (home.people["member"],)
+        ]
+    with request(gateway, "authenticated", uuid4()) as connection:
+        for (relation,) in relations:
+            assert connection.execute(f"select from {relation}").fetchall() == [], relation
+
+
+def test_policies_hold_against_functions_that_tell_what_they_are_given(
+    login: Login, home: Organization, away: Organization
+) -> None:
+    connection = login_of(home.people["member"], login)
+    connection.execute(
+        "create function pg_temp.tell(p_id uuid) returns boolean language plpgsql cost 0.0000001 "
+        "as 'begin raise notice ''%'', p_id; return true; end'"
+    )
+    told: list[str | None] = []
+    connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+    for relation in ("public.ai_usage_ledger", "public.intent_workflows", "metering.budgets"):
+        connection.execute(f"select from {relation} where pg_temp.tell(organization_id)")
+    assert set(told) == {str(home.id)}
+
+
+# Claims are names, not power --------------------------------------------------------------------
+
+FORGERIES: list[dict[str, object]] = [
+    {"role": "service_role"},
+    {"role": "postgres"},
+    {"role": "app_user", "app_metadata": {"role": "service_role"}},
+    {"is_super_admin": True, "user_role": "owner", "aud": "service_role"},
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("legacy", [False, True], ids=["claims", "one setting per claim"])
+def test_forged_claims_give_no_power(
+    gateway: Connection,
+    home: Organization,
+    away: Organization,
+    forgery: dict[str, object],
+    legacy: bool,
+) -> None:
+    with request(gateway, "authenticated", home.people["viewer"], **forgery) as connection:
+        if legacy:
+            connection.execute("select set_config('request.jwt.claim.role', 'service_role', true)")
+        assert outcome(connection, "select private.is_trusted_caller()") == [(False,)]
+        assert code(connection, record(home)) == "42501"
+        assert code(connection, "select * from audit.verify_integrity()") == "42501"
+        monthly = fill("select public.get_organization_monthly_ai_cost({org})", org=away.id)
+        assert code(connection, monthly) == "42501"
+        cap = fill(
+            "select metering.set_budget({org}, 'organization', null, 'month', 1)", org=home.id
+        )
+        assert code(connection, cap) == "42501"
+        seen = connection.execute("select organization_id from public.ai_usage_ledger").fetchall()
+        assert seen == [(home.id,)]
+    with request(gateway, "anon", home.people["owner"], **forgery) as connection:
+        assert code(connection, "select from public.ai_usage_ledger") == "42501"
+        assert code(connection, record(home)) == "42501"
+
+
+def test_a_login_without_a_person_is_nobody(login: Login, home: Organization) -> None:
+    connection = login("authenticated")
+    assert outcome(connection, "select private.member_organization_ids()") == [([],)]
+    assert outcome(connection, "select id from tenancy.organizations") == []
+    assert code(connection, "select tenancy.create_organization('New')") == "42501"
+    assert code(connection, record(home)) == "42501"
+
+
+@pytest.mark.parametrize("role", ["service_role", "app_user", "tallystick_writer", "postgres"])
+def test_a_member_login_cannot_become_more(login: Login, role: str) -> None:
+    connection = login("authenticated")
+    connection.execute("set role authenticated")
+    for statement in (f"set role {role}", f"select set_config('role', '{role}', false)"):
+        assert code(connection, statement) == "42501"
+    assert code(connection, f"set session authorization {role}") == "42501"
+    assert code(connection, "set session_replication_role = 'replica'") == "42501"
+    assert outcome(connection, "select private.is_trusted_caller()") == [(False,)]
+
+
+def test_trust_follows_the_role_and_not_the_login(gateway: Connection) -> None:
+    with request(gateway, "service_role") as connection:
+        assert outcome(connection, "select private.is_trusted_caller()") == [(True,)]
+    with request(gateway, "authenticated", uuid4()) as connection:
+        assert outcome(connection, "select private.is_trusted_caller()") == [(False,)]
+
+
+# anon and the gateway itself --------------------------------------------------------------------
+
+
+def calls_of_every_function(owner: Connection, *rooms: str) -> list[str]:
+    """Return a call of each function of ours with nulls, of the given rooms or of all."""
+    found = owner.execute(
+        f"""
+        select concat('select ', n.nspname, '.', p.proname, '(', (
+          select string_agg('null::' || a.type::regtype, ', ' order by a.position)
+          from unnest(p.proargtypes::oid []) with ordinality as a (type, position)
+        ), ')')
+        from pg_proc as p
+        inner join pg_namespace as n on n.oid = p.pronamespace
+        where {OURS} and (n.nspname = any(%s) or %s)
+        """,
+        (list(rooms), not rooms),
+    ).fetchall()
+    assert found
+    return [call for (call,) in found]
+
+
+def statements_on_every_relation(owner: Connection) -> list[str]:
+    """Return reads and writes of every table and view of ours, partitions included."""
+    found = owner.execute(
+        f"""
+        select quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text
+        from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        where {OURS} and c.relkind in ('r', 'p', 'v')
+        """
+    ).fetchall()
+    assert len(found) > 40, "partitions are among them"
+    statements = []
+    for name, kind in found:
+        statements += [f"select from {name}", f"select count(*) from {name}"]
+        if kind != "v":
+            statements += [
+                f"insert into {name} default values",
+                f"delete from {name}",
+                f"truncate {name} cascade",
+                f"lock table {name} in access share mode",
+            ]
+    return statements
+
+
+def test_anon_does_nothing_with_anything_of_ours(
+    gateway: Connection, owner: Connection, home: Organization
+) -> None:
+    statements = calls_of_every_function(owner) + statements_on_every_relation(owner)
+    with request(gateway, "anon", home.people["owner"]) as connection:
+        allowed = [each for each in statements if code(connection, each) != "42501"]
+    assert allowed == []
+
+
+def test_the_gateway_has_no_power_of_its_own(gateway: Connection, owner: Connection) -> None:
+    statements = calls_of_every_function(owner) + statements_on_every_relation(owner)
+    assert [each for each in statements if code(gateway, each) != "42501"] == []
+
+
+def test_a_login_of_nobody_does_nothing_with_anything_of_ours(
+    login: Login, owner: Connection
+) -> None:
+    connection = login()
+    statements = calls_of_every_function(owner) + statements_on_every_relation(owner)
+    assert [each for each in statements if code(connection, each) != "42501"] == []
+
+
+# What is recorded stays -------------------------------------------------------------------------
+
+
+GUARDED = [
+    "update public.ai_usage_ledger set cost = 0",
+    "delete from public.ai_usage_ledger",
+    "truncate public.ai_usage_ledger",
+    "insert into public.ai_usage_ledger select * from public.ai_usage_ledger",
+    "merge into public.ai_usage_ledger using (select 1) as x on true when matched then delete",
+    "update metering.budget_slots set settled_usd = 0",
+    "delete from metering.usage_rollups",
+    "delete from metering.request_keys",
+    "update metering.budgets set limit_usd = null",
+    "delete from tenancy.organizations",
+    "alter table public.ai_usage_ledger disable trigger all",
+    "drop trigger ai_usage_ledger_reject_mutation on public.ai_usage_ledger",
+    "alter table public.ai_usage_ledger disable row level security",
+    "create rule hide as on insert to public.ai_usage_ledger do instead nothing",
+    "create trigger t before insert on public.ai_usage_ledger "
+    "for each row execute function private.touch_updated_at()",
+    "drop table public.ai_usage_ledger",
+    "create function private.clock_now() returns timestamptz language sql as 'select now()'",
+    "create or replace function private.clock_now() returns timestamptz "
+    "language sql as 'select now()'",
+    "create table private.mine (id int)",
+    "create table public.mine (id int)",
+    "set session_replication_role = 'replica'",
+]
+
+
+@pytest.mark.parametrize("role", ["service_role", "authenticated"])
+def test_nobody_but_the_owner_touches_what_is_recorded_or_its_guards(
+    gateway: Connection, home: Organization, role: str
+) -> None:
+    with request(gateway, role, home.people["owner"]) as connection:
+        for statement in GUARDED:
+            assert code(connection, statement) == "42501", statement
+
+
+# Members among themselves -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "answer"),
+    [("owner", "00000"), ("admin", "00000"), ("finance", "00000"), ("member", "00000"),
+     ("viewer", "42501")],
+)  # fmt: skip
+def test_members_write_workflows_and_viewers_read_them(
+    gateway: Connection, home: Organization, role: str, answer: str
+) -> None:
+    with request(gateway, "authenticated", home.people[role]) as connection:
+        for statement in (
+            "select public.upsert_intent_workflow({workflow}, {own}, '{{}}')",
+            "insert into public.intent_workflows (organization_id) values ({own})",
+            "update public.intent_workflows set workflow_data = '{{}}' where id = {workflow}",
+        ):
+            call = fill(statement, workflow=home.workflow, own=home.id)
+            assert code(connection, call) == answer, statement
+        assert connection.execute("select id from public.intent_workflows").fetchall() == [
+            (home.workflow,)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("role", "answer"),
+    [("owner", "00000"), ("admin", "00000"), ("finance", "42501"), ("member", "42501"),
+     ("viewer", "42501")],
+)  # fmt: skip
+def test_owners_and_admins_store_caps(
+    gateway: Connection, home: Organization, role: str, answer: str
+) -> None:
+    with request(gateway, "authenticated", home.people[role]) as connection:
+        for statement in (
+            "select metering.set_budget({own}, 'organization', null, 'month', 1)",
+            "select metering.set_budget({own}, 'workflow', {workflow}::text, 'total', 1)",
+            "select metering.remove_budget({own}, 'organization', null, 'month')",
+            "select private.put_budget({own}, 'organization', null, 'month', 1)",
+        ):
+            call = fill(statement, workflow=home.workflow, own=home.id)
+            assert code(connection, call) == answer, statement
+
+
+def test_an_admin_manages_members_but_makes_no_owner(
+    gateway: Connection, home: Organization
+) -> None:
+    people = home.people
+    with request(gateway, "authenticated", people["admin"]) as connection:
+        for statement, answer in [
+            ("update tenancy.memberships set role = 'admin' where user_id = {member}", 1),
+            ("update tenancy.memberships set role = 'admin' where user_id = {owner}", 0),
+            ("delete from tenancy.memberships where user_id = {owner}", 0),
+            ("delete from tenancy.memberships where user_id = {member}", 1),
+        ]:
+            assert outcome(connection, fill(statement, **people)) == answer, statement
+        for statement in (
+            "update tenancy.memberships set role = 'owner' where user_id = {admin}",
+            "update tenancy.memberships set role = 'owner' where user_id = {member}",
+            "insert into tenancy.memberships (organization_id, user_id, role) "
+            "values ({own}, {admin}, 'owner') "
+            "on conflict (organization_id, user_id) do update set role = 'owner'",
+            "update tenancy.memberships set user_id = {owner} where user_id = {admin}",
+        ):
+            assert code(connection, fill(statement, own=home.id, **people)) == "42501", statement
+    with request(gateway, "authenticated", people["owner"]) as connection:
+        promotion = "update tenancy.memberships set role = 'owner' where user_id = {admin}"
+        assert outcome(connection, fill(promotion, **people)) == 1
+
+
+WITHOUT_OWNER = [
+    "delete from tenancy.memberships where organization_id = {own}",
+    "delete from tenancy.memberships where organization_id = {own} and role = 'owner'",
+    "update tenancy.memberships set role = 'viewer' where organization_id = {own}",
+    "with gone as (delete from tenancy.memberships where user_id = {owner} returning user_id) "
+    "delete from tenancy.memberships where user_id = {second}",
+    "with less as "
+    "(update tenancy.memberships set role = 'admin' where user_id = {second} returning role) "
+    "delete from tenancy.memberships where user_id = {owner}",
+    "merge into tenancy.memberships as m using (select 1) as x "
+    "on m.organization_id = {own} and m.role = 'owner' when matched then delete",
+]
+
+
+@pytest.mark.parametrize("role", ["authenticated", "service_role"])
+def test_an_owner_always_stays(
+    gateway: Connection, owner: Connection, home: Organization, role: str
+) -> None:
+    row = owner.execute("select tests.member(%s, 'owner')", (home.id,)).fetchone()
+    assert row is not None
+    ids = {"own": home.id, "owner": home.people["owner"], "second": row[0]}
+    with request(gateway, role, home.people["owner"]) as connection:
+        for statement in WITHOUT_OWNER:
+            assert code(connection, fill(statement, **ids)) == "23001", statement
+        leaving = "delete from tenancy.memberships where user_id = {owner}"
+        assert outcome(connection, fill(leaving, **ids)) == 1, "while another owner stays"
+
+
+# Definers ---------------------------------------------------------------------------------------
+
+
+def test_readme_explains_every_definer_that_a_member_reaches(owner: Connection) -> None:
+    _, _, section = README.read_text(encoding="utf-8").partition(
+        "Functions that run with their owner's rights"
+    )
+    table = section.partition("\n#")[0]
+    explained = re.findall(r"^\| *`([\w.]+)(?:\([^`]*\))?` *\| *(\S.*\S) *\|$", table, re.MULTILINE)
+    reached = owner.execute(
+        """
+        select n.nspname || '.' || p.proname
+        from pg_proc as p
+        inner join pg_namespace as n on n.oid = p.pronamespace
+        where p.prosecdef
+          and has_schema_privilege('authenticated', n.oid, 'usage')
+          and has_function_privilege('authenticated', p.oid, 'execute')
+        """
+    ).fetchall()
+    assert sorted(name for name, _ in explained) == sorted(name for (name,) in reached)
+    assert all(name.startswith("private.") for (name,) in reached)
+
+
+DEFINER_CALLS = {
+    "authenticated": [
+        "select private.member_organization_ids()",
+        "select tenancy.create_organization('New')",
+        "select metering.set_budget({own}, 'organization', null, 'month', 1)",
+        "select metering.set_budget({own}, 'workflow', {workflow}, 'total', 1)",
+        "select public.check_workflow_cost_limit({workflow}, 0)",
+        "insert into metering.workflows (organization_id) values ({own})",
+        "delete from tenancy.memberships where user_id = {owner}",
+        "select from public.ai_usage_ledger",
+    ],
+    "tallystick_writer": [
+        RECORD.replace("{org}", "{own}").replace("{cost}", "1"),
+        "select public.check_workflow_cost_limit({workflow}, 0)",
+    ],
+    "service_role": [
+        "insert into tenancy.organizations (name) values ('New')",
+        "update tenancy.organizations set time_zone = 'Asia/Tokyo' where id = {own}",
+        "delete from tenancy.memberships where user_id = {owner}",
+    ],
+}
+
+
+def shadow(connection: Connection, *types: str) -> None:
+    """Put domains in the way of types; whoever else uses one ends with the code STOLE."""
+    connection.execute(
+        "create function pg_temp.spy() returns pg_catalog.bool language plpgsql as "
+        "'begin if current_user <> session_user then "
+        "raise exception using errcode = ''STOLE''; end if; return true; end'"
+    )
+    for name in types:
+        connection.execute(
+            f"create domain pg_temp.{name} as pg_catalog.{name} check (pg_temp.spy())"
+        )
+
+
+@pytest.mark.parametrize("role", list(DEFINER_CALLS))
+def test_a_caller_cannot_slip_types_of_its_own_into_definers(
+    login: Login, owner: Connection, home: Organization, role: str
+) -> None:
+    # Temporary schemas are searched for types before all others unless a path names them, and a
+    # domain may carry a check that calls a function: code of the caller, rights of the owner.
+    people = home.people
+    connection = login(role)
+    claims = json.dumps({"sub": str(people["owner"])})
+    connection.execute("select set_config('request.jwt.claims', %s, false)", (claims,))
+    shadow(connection, "uuid", "text", "jsonb", "timestamptz", "date", "name", "regclass", "bool")
+    for statement in DEFINER_CALLS[role]:
+        call = fill(statement, own=home.id, workflow=home.workflow, owner=people["owner"])
+        assert code(connection, call) != "STOLE", statement
+    connection.rollback()
+
+    # The trap works: a definer whose path is merely empty walks into it.
+    owner.execute(
+        "create function public.careless() returns text language plpgsql security definer "
+        "set search_path = '' as 'declare v_name text := ''x''; begin return v_name; end'"
+    )
+    owner.execute(f"grant execute on function public.careless() to {role}")
+    shadow(connection, "text")
+    assert code(connection, "select public.careless()") == "STOLE"
+
+
+def test_a_seam_that_answers_null_lets_nobody_in(
+    gateway: Connection, owner: Connection, home: Organization
+) -> None:
+    owner.execute(
+        "create or replace function private.member_organization_ids(p_roles text [] default "
+        "array['owner', 'admin', 'finance', 'member', 'viewer']) returns uuid [] "
+        "language sql stable security definer set search_path = pg_catalog, pg_temp "
+        "as 'select null::uuid []'"
+    )
+    with request(gateway, "authenticated", home.people["owner"]) as connection:
+        for statement in (
+            "select public.get_organization_monthly_ai_cost({own})",
+            "select public.check_organization_monthly_quota({own})",
+            "select metering.set_budget({own}, 'organization', null, 'month', 1)",
+            "select private.lock_workflow({workflow}, {own})",
+            "select public.upsert_intent_workflow({workflow}, {own}, '{{}}')",
+        ):
+            call = fill(statement, own=home.id, workflow=home.workflow)
+            assert code(connection, call) == "42501", statement
+        assert outcome(connection, "select id from public.ai_usage_ledger") == []
+
+
+def test_the_core_of_set_budget_checks_amounts_itself(
+    gateway: Connection, home: Organization
+) -> None:
+    put = "select private.put_budget({own}, 'workflow', {workflow}, 'total', {amount}::numeric)"
+    with request(gateway, "authenticated", home.people["owner"]) as connection:
+        for amount in ("NaN", "Infinity", "-1", "1.0000000000005", "1000000000000"):
+            call = fill(put, own=home.id, workflow=str(home.workflow), amount=amount)
+            assert code(connection, call) == "22023", amount
+        for amount in ("0", "1.000000000005"):
+            call = fill(put, own=home.id, workflow=str(home.workflow), amount=amount)
+            assert code(connection, call) == "00000", amount
