@@ -1,0 +1,1 @@
+"""The command line tool `tallystick`; it needs the extra `cli`."""

@@ -1,0 +1,90 @@
+"""The commands about databases: up, down, status and migrate."""
+
+from typing import Annotated
+
+import psycopg
+import typer
+
+from tallystick import migrations
+from tallystick.local import DEFAULT_MAJOR, LocalServer
+
+
+def up(
+    major: Annotated[
+        int | None,
+        typer.Option(help=f"Version of a new server: 16 or 18. [default: {DEFAULT_MAJOR}]"),
+    ] = None,
+) -> None:
+    """Start the local Postgres and bring its schema up to date.
+
+    Its data stay in the state folder (TALLYSTICK_STATE), also across reboots.
+    """
+    server = LocalServer(major=major)
+    server.start()
+    _report_applied(migrations.apply(server.url()))
+    typer.echo(f"Postgres {server.major} is running: {server.url()}")
+
+
+def down() -> None:
+    """Stop the local Postgres; its data stay."""
+    server = LocalServer()
+    was_running = server.is_running
+    server.stop()
+    typer.echo("Stopped." if was_running else "Nothing was running.")
+
+
+def status() -> None:
+    """Show where the local Postgres is and whether it runs; exit code 1 when it does not."""
+    server = LocalServer()
+    typer.echo(f"State folder: {server.state}")
+    if not server.is_running:
+        typer.echo("Not running. Start it with: tallystick up")
+        raise typer.Exit(1)
+    waiting = migrations.pending(server.url())
+    typer.echo(f"Postgres {server.major} is running: {server.url()}")
+    typer.echo(f"Log: {server.log_file}")
+    typer.echo(f"Migrations to apply: {', '.join(waiting)}" if waiting else "Schema is up to date.")
+
+
+def migrate(
+    database_url: Annotated[
+        str,
+        typer.Option(envvar="DATABASE_URL", help="The database, as its owner.", show_default=False),
+    ],
+    bootstrap: Annotated[
+        bool,
+        typer.Option(
+            "--bootstrap",
+            help="First create the roles and the schema auth that Supabase would provide. "
+            "For plain Postgres, RDS and the like; not for Supabase.",
+        ),
+    ] = False,
+) -> None:
+    """Install Tallystick's schema into a database of yours, or bring it up to date.
+
+    Each migration is a transaction of its own; what is already applied is left alone.
+    """
+    if bootstrap:
+        migrations.bootstrap(database_url)
+    else:
+        _require_supabase_roles(database_url)
+    _report_applied(migrations.apply(database_url))
+
+
+def _report_applied(names: list[str]) -> None:
+    for name in names:
+        typer.echo(f"Applied {name}")
+    if not names:
+        typer.echo("Schema is up to date.")
+
+
+def _require_supabase_roles(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("select to_regprocedure('auth.uid()') is not null").fetchone()
+    if found != (True,):
+        typer.echo(
+            "This database has no function auth.uid(), which Supabase provides. "
+            "On plain Postgres add --bootstrap.",
+            err=True,
+        )
+        raise typer.Exit(1)

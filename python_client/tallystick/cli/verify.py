@@ -1,0 +1,57 @@
+"""The command `tallystick verify`."""
+
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from tallystick.cli.target import DatabaseUrl, clear_errors, database
+from tallystick.client import Client
+from tallystick.models import Finding
+from tallystick.replay.books import count_books, find_organization
+
+
+def verify(
+    organization: Annotated[
+        str | None,
+        typer.Option(help="Name or id; all when omitted.", show_default=False),
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Prove that every total equals the ledger; exit code 1 when one does not."""
+    console = Console()
+    with (
+        clear_errors(),
+        psycopg.connect(database(database_url), autocommit=True) as connection,
+    ):
+        payer = find_organization(connection, organization) if organization else None
+        payer_id = payer.id if payer else None
+        organizations, rows = count_books(connection, payer_id)
+        findings = Client(connection).verify_integrity(organization_id=payer_id)
+    console.print(verdict(findings, organizations=organizations, rows=rows))
+    if findings:
+        raise typer.Exit(1)
+
+
+def verdict(findings: list[Finding], *, organizations: int, rows: int) -> RenderableType:
+    """Return the findings as a table, or one line that says how much was checked."""
+    if not findings:
+        return (
+            f"[green]Nothing wrong:[/] {rows:,} ledger rows of {organizations:,} "
+            f"{'organization' if organizations == 1 else 'organizations'} checked against "
+            "every total."
+        )
+    table = Table(title=f"{len(findings):,} findings", title_style="bold red")
+    for column in ("check", "organization", "subject", "expected", "actual"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        table.add_row(
+            finding.check_name,
+            str(finding.organization_id or ""),
+            finding.subject,
+            finding.expected,
+            finding.actual,
+        )
+    return table

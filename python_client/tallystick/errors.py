@@ -1,0 +1,113 @@
+"""The errors a caller can react to: one class per SQLSTATE.
+
+The database raises with a code, a stable message, a DETAIL that is a JSON object of facts and a
+HINT that says what to do next. `error_from` turns those four into an exception; every transport
+feeds it, so the same refusal is the same class over psycopg and over HTTP. The codes are those of
+the view `public.tallystick_errors`. The classes are named after what happened, without a suffix.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TallystickError(Exception):
+    """A refusal by the database. Codes that have no class of their own raise this one.
+
+    Attributes:
+        code: the SQLSTATE, for example ``TS404``.
+        message: the stable sentence of the error, without values.
+        details: the facts, parsed; numbers with a fraction are `Decimal`. A DETAIL that is not a
+            JSON object (PostgreSQL's own errors) is kept as ``{"detail": text}``.
+        hint: the next step, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        details: Mapping[str, object] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """Keep the four parts of a refusal."""
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.details: Mapping[str, object] = MappingProxyType(dict(details or {}))
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return code, message, facts and next step on one line."""
+        facts = ", ".join(f"{name}: {value}" for name, value in self.details.items())
+        told = f"[{self.code}] {self.message}" + (f" ({facts})" if facts else "")
+        return f"{told}. {self.hint}" if self.hint else told
+
+
+class UnknownId(TallystickError):  # noqa: N818
+    """TS404: no such organization, workflow or row. Another tenant's id looks the same."""
+
+
+class RequestConflict(TallystickError):  # noqa: N818
+    """TS409: the request id was used before, with other content."""
+
+
+class InvalidArgument(TallystickError):  # noqa: N818
+    """22023: an argument is null, NaN, negative, malformed or too long."""
+
+
+class PermissionDenied(TallystickError):  # noqa: N818
+    """42501: the role, or the member, may not do this."""
+
+
+class AppendOnly(TallystickError):  # noqa: N818
+    """23001: a ledger row may not be changed or removed."""
+
+
+class RetryableError(TallystickError):
+    """40001 and 40P01: the transaction lost a race. Roll it back and run it again."""
+
+
+ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(
+    {
+        "TS404": UnknownId,
+        "TS409": RequestConflict,
+        "22023": InvalidArgument,
+        "42501": PermissionDenied,
+        "23001": AppendOnly,
+        "40001": RetryableError,
+        "40P01": RetryableError,
+    }
+)
+"""Every code of `public.tallystick_errors` and its class; a test holds the two equal."""
+
+
+def error_from(
+    code: str, message: str, detail: str | None = None, hint: str | None = None
+) -> TallystickError:
+    """Build the exception for a refusal, from the four texts any transport can read.
+
+    Args:
+        code: the SQLSTATE. An unregistered one gives a plain `TallystickError`.
+        message: the primary message.
+        detail: the DETAIL text, a JSON object where the refusal is ours.
+        hint: the HINT text.
+    """
+    error_class = ERRORS.get(code, TallystickError)
+    return error_class(message, code=code, details=_facts(detail), hint=hint or None)
+
+
+def _facts(detail: str | None) -> Mapping[str, object]:
+    if not detail:
+        return {}
+    try:
+        facts = json.loads(detail, parse_float=Decimal)
+    except json.JSONDecodeError:
+        return {"detail": detail}
+    return facts if isinstance(facts, dict) else {"detail": detail}

@@ -1,0 +1,41 @@
+"""Small charts out of block characters; pure text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+_EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
+_EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
+_EIGHTHS = 8
+
+
+def columns(values: Sequence[Decimal], height: int) -> list[str]:
+    """Draw one column per value, the largest `height` lines high; lines from top to bottom.
+
+    Anything above zero shows at least an eighth.
+    """
+    levels = [_level(value, max(values), height) for value in values]
+    return [
+        "".join(_EIGHTHS_UP[_clamp(level - row * _EIGHTHS)] for level in levels)
+        for row in reversed(range(height))
+    ]
+
+
+def bar(value: Decimal, largest: Decimal, width: int) -> str:
+    """Draw a bar of at most `width` characters, in proportion to the largest value."""
+    level = _level(value, largest, width)
+    return "".join(_EIGHTHS_RIGHT[_clamp(level - cell * _EIGHTHS)] for cell in range(width))
+
+
+def _level(value: Decimal, largest: Decimal, cells: int) -> int:
+    if value <= 0:
+        return 0
+    return max(1, int(value * cells * _EIGHTHS / largest))
+
+
+def _clamp(level: int) -> int:
+    return min(max(level, 0), _EIGHTHS)

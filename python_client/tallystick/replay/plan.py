@@ -1,0 +1,182 @@
+"""Turning rows into requests: model, cost, workflow, and an id that a second replay finds again.
+
+The database remembers request ids for 400 days; until then a row is recorded once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid5
+
+from tallystick.replay.pricing import UnknownModel, cost_of
+from tallystick.replay.rows import UsageFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from decimal import Decimal
+
+    from tallystick.replay.rows import UsageFile, UsageRow
+
+_WORKFLOWS = UUID("7d0f4b52-8f0b-4c7e-9d55-6a3c1f1a7c10")  # namespace of replayed workflows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One model call, ready to be checked and recorded.
+
+    Attributes:
+        place: where its row stands in the file.
+        at: when it happened.
+        request_id: the row's own id, or a digest of its content and occurrence.
+        workflow: the workflow's name; `workflow_id` makes its id.
+        model: the model.
+        prompt_tokens: tokens sent.
+        completion_tokens: tokens received.
+        cost: US dollars, at most 12 decimals.
+    """
+
+    place: str
+    at: datetime
+    request_id: str
+    workflow: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a file asks for.
+
+    Attributes:
+        requests: one per request id, in time order.
+        repeated: rows that repeat an earlier row's own id and content: retries.
+    """
+
+    requests: tuple[Request, ...]
+    repeated: int
+
+
+def plan(usage: UsageFile, *, model: str | None, rows_per_workflow: int) -> Plan:
+    """Price every row and give it a workflow and a request id; no database is needed.
+
+    Args:
+        usage: the file.
+        model: the model of rows that name none.
+        rows_per_workflow: rows without a workflow are grouped by this many, in time order.
+
+    Raises:
+        UsageFileError: a row has no model or an unknown one, or two rows share an id but differ.
+    """
+    groups = _group_names(usage, rows_per_workflow)
+    ids = _request_ids(usage.rows)
+    requests: dict[str, Request] = {}
+    repeated = 0
+    for row, group, request_id in zip(usage.rows, groups, ids, strict=True):
+        request = _request(usage, row, group, request_id, model)
+        first = requests.setdefault(request_id, request)
+        if first is request:
+            continue
+        _require_same(usage, first, request)
+        repeated += 1
+    return Plan(requests=tuple(requests.values()), repeated=repeated)
+
+
+def _request(
+    usage: UsageFile,
+    row: UsageRow,
+    group: str,
+    request_id: str,
+    default_model: str | None,
+) -> Request:
+    model = row.model or default_model
+    if model is None:
+        problem = "no model is named; say which with --model, for example --model gpt-4o"
+        raise UsageFileError(usage.path, problem, place=row.place)
+    try:
+        cost = cost_of(row, model)
+    except UnknownModel as error:
+        raise UsageFileError(usage.path, str(error), place=row.place) from error
+    return Request(
+        place=row.place,
+        at=row.at,
+        request_id=request_id,
+        workflow=group,
+        model=model,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        cost=cost,
+    )
+
+
+def workflow_id(organization_id: UUID, name: str) -> UUID:
+    """Return a workflow's id: the name if it is a UUID, else derived from organization and name.
+
+    The same in every replay, so a second one finds the workflows of the first.
+    """
+    try:
+        return UUID(name)
+    except ValueError:
+        return uuid5(_WORKFLOWS, f"{organization_id}/{name}")
+
+
+def _group_names(usage: UsageFile, rows_per_workflow: int) -> Iterator[str]:
+    unnamed = 0
+    for row in usage.rows:
+        if row.workflow is not None:
+            yield row.workflow
+            continue
+        yield f"{usage.path.stem}-{unnamed // rows_per_workflow + 1:04d}"
+        unnamed += 1
+
+
+def _request_ids(rows: tuple[UsageRow, ...]) -> Iterator[str]:
+    seen: Counter[str] = Counter()
+    for row in rows:
+        if row.request_id is not None:
+            yield row.request_id
+            continue
+        digest = _digest(row)
+        seen[digest] += 1
+        yield f"replay:{digest}:{seen[digest]}"
+
+
+def _digest(row: UsageRow) -> str:
+    # The content as the file tells it: not the place, which moves when rows are added, and not
+    # what --model or the price list contributes.
+    content = [
+        row.at.isoformat(),
+        row.model,
+        row.prompt_tokens,
+        row.completion_tokens,
+        row.cached_tokens,
+        row.batch,
+        row.service_tier,
+        row.workflow,
+        None if row.cost is None else format(row.cost.normalize(), "f"),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]
+
+
+def _require_same(usage: UsageFile, first: Request, again: Request) -> None:
+    if _content(first) != _content(again):
+        problem = (
+            f"the request id {again.request_id!r} is also on {first.place}, with other content"
+        )
+        raise UsageFileError(usage.path, problem, place=again.place)
+
+
+def _content(request: Request) -> tuple[object, ...]:
+    return (
+        request.workflow,
+        request.model,
+        request.prompt_tokens,
+        request.completion_tokens,
+        request.cost,
+    )

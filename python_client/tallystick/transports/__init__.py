@@ -1,0 +1,70 @@
+"""The seam between `calls` and a driver.
+
+A transport carries a `Call` to a database and hands the result rows to its reader. Two exist, over
+psycopg (`tallystick.transports.psycopg`). One over supabase-py plugs in here; it must:
+
+1. call ``client.schema(call.schema).rpc(call.function, call.arguments)``: arguments go by name and
+   none is added. UUIDs and `Decimal`s go as text (PostgREST casts them), ints as numbers;
+2. read JSON with ``parse_float=decimal.Decimal`` (postgrest-py's default makes floats of money;
+   the readers refuse a float with TypeError rather than use it);
+3. hand `call.read` a sequence of mappings: a composite result is one row, a set its rows, a scalar
+   ``v`` is ``[{call.function: v}]``, void (HTTP 204) is any one row;
+4. turn an error body ``{code, message, details, hint}`` into ``error_from(code, message, details,
+   hint)`` and raise it, whatever the HTTP status. Network trouble stays the driver's own error;
+5. say in its docstring that each call is a transaction of its own: `check_workflow_cost_limit`
+   then guards nothing that happens after it returned;
+6. answer `read_only()` with a transport that sends GET for the functions that are STABLE.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from tallystick.calls import Call
+
+T = TypeVar("T")
+
+__all__ = ["AsyncTransport", "Transport"]
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Carries calls, one at a time, in the calling thread."""
+
+    def run(self, call: Call[T]) -> T:
+        """Execute the call and return what its reader makes of the rows.
+
+        Raises:
+            TallystickError: the database refused; the class goes by the code.
+        """
+        ...
+
+    def read_only(self) -> Transport:
+        """Return a transport to the same database that can only read."""
+        ...
+
+    def close(self) -> None:
+        """Release what the transport opened itself; nothing that was given to it."""
+        ...
+
+
+@runtime_checkable
+class AsyncTransport(Protocol):
+    """Carries calls under asyncio; the same promises as `Transport`."""
+
+    async def run(self, call: Call[T]) -> T:
+        """Execute the call and return what its reader makes of the rows.
+
+        Raises:
+            TallystickError: the database refused; the class goes by the code.
+        """
+        ...
+
+    def read_only(self) -> AsyncTransport:
+        """Return a transport to the same database that can only read."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the transport opened itself; nothing that was given to it."""
+        ...

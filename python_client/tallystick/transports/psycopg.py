@@ -1,0 +1,221 @@
+"""Calls over psycopg 3, sync and async.
+
+What you hand over decides the transaction:
+
+* a connection: the call joins its transaction, which is never committed or rolled back here, so
+  "record and my own insert" is one transaction of yours;
+* a `psycopg_pool` pool: each call is its own transaction;
+* a connection string: a small pool is made, and closed by `close()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from psycopg import AsyncConnection, Connection, Error, sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb, set_json_loads
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from tallystick.errors import error_from
+from tallystick.transports import exact_json
+
+if TYPE_CHECKING:
+    from psycopg.abc import AdaptContext
+
+    from tallystick.calls import Argument, Call
+
+__all__ = ["AsyncPsycopgTransport", "PsycopgTransport"]
+
+T = TypeVar("T")
+
+# Server-side prepared statements do not survive a pooler in transaction mode, which is what a
+# hosted connection string usually names.
+_CONNECTION_OPTIONS = {"prepare_threshold": None}
+_POOL_SIZE = 4
+_READ_ONLY = "set transaction read only"
+
+
+class PsycopgTransport:
+    """The sync transport; `Client` makes one from what it is given."""
+
+    def __init__(
+        self,
+        source: Connection[Any] | ConnectionPool[Any] | str,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Take a connection, a pool or a connection string."""
+        self._owns_pool = isinstance(source, str)
+        self._source = _sync_pool(source) if isinstance(source, str) else source
+        self._read_only = read_only
+
+    def run(self, call: Call[T]) -> T:
+        """Execute the call; see the module for whose transaction it is.
+
+        Raises:
+            TallystickError: the database refused. A lost connection stays psycopg's own error.
+        """
+        with _translated_errors(), self._connection() as connection:
+            if not self._read_only:
+                return self._execute(connection, call)
+            # Inside a caller's transaction this is a savepoint, and only it becomes read-only.
+            with connection.transaction():
+                connection.execute(_READ_ONLY)
+                return self._execute(connection, call)
+
+    def read_only(self) -> PsycopgTransport:
+        """Return a transport over the same source whose calls cannot write or lock.
+
+        A function that writes or locks is refused by the database (25006). On a given connection
+        that is idle and not in autocommit, the call is a read-only transaction of its own.
+        """
+        return PsycopgTransport(self._source, read_only=True)
+
+    def close(self) -> None:
+        """Close the pool made from a connection string; a given connection or pool stays open."""
+        if self._owns_pool:
+            self._source.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[Any]]:
+        source = self._source
+        if isinstance(source, Connection):
+            yield source
+            return
+        with source.connection() as connection:
+            yield connection
+
+    @staticmethod
+    def _execute(connection: Connection[Any], call: Call[T]) -> T:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            _read_json_exactly(cursor)
+            cursor.execute(_statement(call), _parameters(call))
+            return call.read(cursor.fetchall())
+
+
+class AsyncPsycopgTransport:
+    """The async transport; `AsyncClient` makes one from what it is given."""
+
+    def __init__(
+        self,
+        source: AsyncConnection[Any] | AsyncConnectionPool[Any] | str,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Take a connection, a pool or a connection string."""
+        self._owns_pool = isinstance(source, str)
+        self._source = _async_pool(source) if isinstance(source, str) else source
+        self._read_only = read_only
+
+    async def run(self, call: Call[T]) -> T:
+        """Execute the call; see the module for whose transaction it is.
+
+        Raises:
+            TallystickError: the database refused. A lost connection stays psycopg's own error.
+        """
+        with _translated_errors():
+            async with self._connection() as connection:
+                if not self._read_only:
+                    return await self._execute(connection, call)
+                # Inside a caller's transaction this is a savepoint, and only it becomes read-only.
+                async with connection.transaction():
+                    await connection.execute(_READ_ONLY)
+                    return await self._execute(connection, call)
+
+    def read_only(self) -> AsyncPsycopgTransport:
+        """Return a transport over the same source whose calls cannot write or lock.
+
+        A function that writes or locks is refused by the database (25006). On a given connection
+        that is idle and not in autocommit, the call is a read-only transaction of its own.
+        """
+        return AsyncPsycopgTransport(self._source, read_only=True)
+
+    async def close(self) -> None:
+        """Close the pool made from a connection string; a given connection or pool stays open."""
+        if self._owns_pool:
+            await self._source.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        source = self._source
+        if isinstance(source, AsyncConnection):
+            yield source
+            return
+        if source.closed:
+            await source.open()  # needs a running loop, so not in the constructor
+        async with source.connection() as connection:
+            yield connection
+
+    @staticmethod
+    async def _execute(connection: AsyncConnection[Any], call: Call[T]) -> T:
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            _read_json_exactly(cursor)
+            await cursor.execute(_statement(call), _parameters(call))
+            return call.read(await cursor.fetchall())
+
+
+def _sync_pool(conninfo: str) -> ConnectionPool[Any]:
+    return ConnectionPool(
+        conninfo, kwargs=_CONNECTION_OPTIONS, min_size=1, max_size=_POOL_SIZE, open=True
+    )
+
+
+def _async_pool(conninfo: str) -> AsyncConnectionPool[Any]:
+    return AsyncConnectionPool(
+        conninfo, kwargs=_CONNECTION_OPTIONS, min_size=1, max_size=_POOL_SIZE, open=False
+    )
+
+
+def _statement(call: Call[T]) -> bytes:
+    return _compose(call.schema, call.function, tuple(call.arguments))
+
+
+@lru_cache(maxsize=256)
+def _compose(schema: str, function: str, arguments: tuple[str, ...]) -> bytes:
+    # "select * from" gives a composite result as columns, so nothing has to parse its text form.
+    named = (
+        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name))
+        for name in arguments
+    )
+    query = sql.SQL("select * from {}({})").format(
+        sql.Identifier(schema, function), sql.SQL(", ").join(named)
+    )
+    return query.as_bytes(None)
+
+
+def _parameters(call: Call[T]) -> dict[str, object]:
+    return {name: _parameter(value) for name, value in call.arguments.items()}
+
+
+def _parameter(value: Argument) -> object:
+    if isinstance(value, int):
+        # As text the server reads it as the argument's own type; psycopg would choose a type by
+        # size, and a count above 2^31 would then be "function does not exist".
+        return str(value)
+    if isinstance(value, Mapping):
+        return Jsonb(value, dumps=exact_json.dumps)
+    return value
+
+
+def _read_json_exactly(cursor: AdaptContext) -> None:
+    set_json_loads(exact_json.loads, cursor)
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        if error.sqlstate is None:
+            raise
+        diagnostic = error.diag
+        raise error_from(
+            error.sqlstate,
+            diagnostic.message_primary or str(error),
+            diagnostic.message_detail,
+            diagnostic.message_hint,
+        ) from error

@@ -1,0 +1,343 @@
+"""Whole replays against the database: exact totals, exact caps, nothing twice."""
+
+import json
+from collections import defaultdict
+from decimal import Decimal
+from fractions import Fraction
+from random import Random
+
+import pytest
+from rich.console import Console
+
+from tallystick import Client, TallystickError
+from tallystick.replay.books import OrganizationNotFound
+from tallystick.replay.report import agrees, proof, report
+from tallystick.replay.sample import sample_csv
+from tallystick.replay.session import OrganizationFrozen, Replay
+from tests.replay.conftest import ReplayFile, WriteFile
+from tests.support.servers import Database
+
+ROWS = 240
+IN, OUT = Fraction(5, 2), Fraction(10)  # gpt-4o, US dollars per million tokens
+
+
+def azure_rows(rows: int = ROWS, seed: int = 7) -> list[tuple[str, int, int]]:
+    chance = Random(seed)
+    return [
+        (
+            f"2023-11-16 18:{number // 60 % 60:02d}:{number % 60:02d}.1234567",
+            int(chance.random() * 8000),
+            int(chance.random() * 500),
+        )
+        for number in range(rows)
+    ]
+
+
+def azure_file(rows: list[tuple[str, int, int]]) -> str:
+    lines = [f"{at},{context},{generated}\n" for at, context, generated in rows]
+    return "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(lines)
+
+
+def answers(replay: Replay) -> list[str]:
+    return [outcome.answer for outcome in replay.run.outcomes]
+
+
+def ledger(database: Database) -> tuple[int, Decimal]:
+    with database.connect() as connection:
+        row = connection.execute(
+            "select count(*), coalesce(sum(cost), 0) from public.ai_usage_ledger"
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_generated_azure_trace_costs_what_an_independent_computation_says(
+    database: Database, write: WriteFile, replay_file: ReplayFile, workers: int
+) -> None:
+    rows = azure_rows()
+    replay = replay_file(write("trace.csv", azure_file(rows)), workers=workers)
+    exact = sum(context * IN + generated * OUT for _, context, generated in rows) / 1_000_000
+    assert ledger(database) == (ROWS, Decimal(exact.numerator) / Decimal(exact.denominator))
+    assert replay.books.ledger.tokens == sum(row[1] + row[2] for row in rows)
+    assert agrees(replay)
+
+
+def test_a_second_replay_records_nothing_twice(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(60) + azure_rows(60)))
+    first = replay_file(path)
+    before = ledger(database)
+    second = replay_file(path)
+    assert (first.already_recorded, second.already_recorded) == (0, 120)
+    assert answers(second) == []
+    assert ledger(database) == before
+    assert agrees(second)
+
+
+def test_a_longer_export_adds_only_its_new_rows(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    rows = azure_rows(60)
+    replay_file(write("monday.csv", azure_file(rows[:40])))
+    replay = replay_file(write("tuesday.csv", azure_file(rows)))
+    assert (replay.already_recorded, len(answers(replay))) == (40, 20)
+    assert ledger(database)[0] == 60
+
+
+def test_rows_that_are_left_out_are_counted(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    row = {
+        "request_id": "chatcmpl-1",
+        "startTime": "2026-11-02T09:00:00Z",
+        "model": "gpt-4o",
+        "prompt_tokens": 1,
+        "completion_tokens": 1,
+        "spend": 0.1,
+    }
+    failed = {**row, "status": "failure", "prompt_tokens": 0, "completion_tokens": 0, "spend": 0}
+    lines = "\n".join(json.dumps(each) for each in (row, row, failed))
+    replay = replay_file(write("spend.jsonl", lines))
+    assert ledger(database) == (1, Decimal("0.1"))
+    assert "skipped 1: repeated request ids" in shown(replay)
+    assert "skipped 1: failed calls without usage" in shown(replay)
+
+
+def test_another_organization_has_its_own_replay(write: WriteFile, replay_file: ReplayFile) -> None:
+    path = write("trace.csv", azure_file(azure_rows(20)))
+    acme = replay_file(path, organization="Acme")
+    other = replay_file(path, organization="Other")
+    assert (other.already_recorded, len(answers(other))) == (0, 20)
+    assert acme.payer.id != other.payer.id
+    assert other.books.ledger == acme.books.ledger
+
+
+def test_caps_refuse_exactly_what_an_independent_count_refuses(
+    write: WriteFile, replay_file: ReplayFile
+) -> None:
+    rows = azure_rows()
+    cap, month = Decimal("0.20"), Decimal("0.90")
+    replay = replay_file(
+        write("trace.csv", azure_file(rows)),
+        rows_per_workflow=30,
+        workflow_limit=str(cap),
+        monthly_limit=str(month),
+    )
+    spent: defaultdict[str, Decimal] = defaultdict(Decimal)
+    expected = []
+    for outcome in replay.run.outcomes:
+        request = outcome.request
+        if spent[request.workflow] + request.cost > cap:
+            expected.append("over workflow cap")
+        elif sum(spent.values()) >= month:
+            expected.append("over monthly cap")
+        else:
+            expected.append("recorded")
+            spent[request.workflow] += request.cost
+    assert answers(replay) == expected
+    assert set(expected) == {"recorded", "over workflow cap", "over monthly cap"}
+    assert agrees(replay)
+
+
+def test_caps_hold_under_concurrent_workers(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    cap, month = Decimal("0.20"), Decimal("0.90")
+    replay = replay_file(
+        write("trace.csv", azure_file(azure_rows())),
+        rows_per_workflow=30,
+        workflow_limit=str(cap),
+        monthly_limit=str(month),
+        workers=8,
+    )
+    with database.connect() as connection:
+        totals = connection.execute(
+            "select (workflow_data ->> 'total_ai_cost')::numeric from public.intent_workflows"
+        ).fetchall()
+    assert max(total for (total,) in totals) <= cap
+    # The quota admits while the month is below its limit: one call may reach beyond it.
+    largest = max(outcome.request.cost for outcome in replay.run.outcomes)
+    assert month <= replay.books.month < month + largest
+    assert agrees(replay)
+
+
+def test_caps_are_stored_and_hold_in_the_next_replay(
+    write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(60)))
+    first = replay_file(path, workflow_limit="0.10", monthly_limit="50")
+    again = replay_file(path, workflow_limit=None, monthly_limit=None)
+    refused = [outcome for outcome in first.run.outcomes if outcome.answer != "recorded"]
+    assert refused
+    assert [outcome.request for outcome in again.run.outcomes] == [
+        outcome.request for outcome in refused
+    ]
+    assert set(answers(again)) == {"over workflow cap"}
+    assert again.caps.month == Decimal(50)
+    assert again.caps.workflow == {Decimal("0.10")}
+
+
+def test_without_stored_caps_the_documented_defaults_apply(
+    write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(120)))
+    replay = replay_file(path, rows_per_workflow=1000, workflow_limit=None, monthly_limit=None)
+    recorded = sum(o.request.cost for o in replay.run.outcomes if o.answer == "recorded")
+    largest = max(o.request.cost for o in replay.run.outcomes)
+    assert Decimal(1) - largest < recorded <= Decimal(1)
+    assert (replay.caps.month, replay.caps.workflow) == (None, {None})
+
+
+def test_a_replay_that_fails_goes_on_where_it_stopped(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    rows = azure_rows(60)
+    rows[40] = (rows[40][0], 7777, 7)
+    path = write("trace.csv", azure_file(rows))
+    with database.connect() as connection:
+        connection.execute(
+            "create function tests.trip() returns trigger language plpgsql as $$ begin"
+            " if new.prompt_tokens = 7777 then raise exception 'tripped'; end if;"
+            " return new; end $$"
+        )
+        connection.execute(
+            "create trigger trip before insert on public.ai_usage_ledger"
+            " for each row execute function tests.trip()"
+        )
+    with pytest.raises(TallystickError, match="tripped"):
+        replay_file(path, workers=4)
+    recorded = ledger(database)[0]
+    assert recorded < 60
+    with database.connect() as connection:
+        connection.execute("drop trigger trip on public.ai_usage_ledger")
+    replay = replay_file(path, workers=4)
+    assert replay.already_recorded == recorded
+    assert ledger(database)[0] == 60
+    assert agrees(replay)
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+def test_a_lost_race_is_tried_again(
+    database: Database, write: WriteFile, replay_file: ReplayFile, code: str
+) -> None:
+    with database.connect() as connection:
+        connection.execute("create sequence tests.tries")
+        connection.execute(
+            "create function tests.lose() returns trigger language plpgsql as $$ begin"
+            " if nextval('tests.tries') <= 3 then"
+            f" raise exception 'lost' using errcode = '{code}'; end if;"
+            " return new; end $$"
+        )
+        connection.execute(
+            "create trigger lose before insert on public.ai_usage_ledger"
+            " for each row execute function tests.lose()"
+        )
+    replay = replay_file(write("trace.csv", azure_file(azure_rows(5))))
+    assert answers(replay) == ["recorded"] * 5
+    assert ledger(database)[0] == 5
+
+
+def test_a_frozen_organization_is_named_as_the_reason(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(5)))
+    replay_file(path)
+    with database.connect() as connection:
+        connection.execute("update tenancy.organizations set frozen_at = now()")
+    with pytest.raises(OrganizationFrozen, match="'Acme' is frozen"):
+        replay_file(path)
+
+
+def test_an_organization_can_be_named_by_its_id(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(5)))
+    with database.connect() as connection:
+        acme = Client(connection).create_organization("Acme")
+    assert replay_file(path, organization=str(acme.id)).payer.name == "Acme"
+    with database.connect() as connection:
+        Client(connection).create_organization("Acme")
+    with pytest.raises(OrganizationNotFound, match="2 organizations are named 'Acme'"):
+        replay_file(path, organization="Acme")
+    unknown = "00000000-0000-7000-8000-000000000001"
+    with pytest.raises(OrganizationNotFound, match=f"no organization has the id {unknown}"):
+        replay_file(path, organization=unknown)
+
+
+def test_the_proof_does_not_agree_with_altered_books(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(5)))
+    replay_file(path)
+    with database.connect() as connection:
+        connection.execute("update metering.usage_rollups set cost = cost + 1")
+    altered = replay_file(path)
+    assert [line.equal for line in proof(altered)] == [True, False, False, True, False]
+    assert not agrees(altered)
+    assert shown(altered).count("WRONG") == 3
+
+
+def test_the_proof_does_not_agree_with_a_ledger_row_the_replay_did_not_record(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    with database.connect() as connection:
+        connection.execute(
+            "create function tests.inflate() returns trigger language plpgsql as $$ begin"
+            " new.cost := new.cost + 0.000000000001; return new; end $$"
+        )
+        connection.execute(
+            "create trigger inflate before insert on public.ai_usage_ledger"
+            " for each row execute function tests.inflate()"
+        )
+    replay = replay_file(write("trace.csv", azure_file(azure_rows(5))))
+    assert not proof(replay)[3].equal
+
+
+def shown(replay: Replay, columns: int = 80) -> str:
+    console = Console(width=columns, color_system=None)
+    with console.capture() as capture:
+        console.print(report(replay))
+    return capture.get()
+
+
+def test_the_report_tells_the_story_of_the_sample(
+    write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("sample.csv", sample_csv())
+    replay = replay_file(path, model=None, workflow_limit="2.00", monthly_limit="10")
+    again = replay_file(path, model=None)
+    refused = answers(replay).count("over workflow cap")
+    assert refused > 20
+    for columns in (80, 100):
+        text = shown(replay, columns)
+        assert max(map(len, text.splitlines())) <= columns
+        for words in (
+            f"{len(replay.run.outcomes) - refused:,} recorded, {refused:,} refused",
+            "claude-sonnet-4-5",
+            "Cost over time",
+            "1 workflow reached the cap; most refused: research-agent",
+            "audit.verify_integrity()",
+            "no findings  ok",
+        ):
+            assert words in text
+        assert "WRONG" not in text
+        kept = f"nothing recorded twice: {replay.books.ledger.requests:,} rows already in"
+        assert kept in shown(again, columns)
+
+
+def test_the_sample_is_the_same_every_time_and_changes_with_its_seed() -> None:
+    assert sample_csv() == sample_csv()
+    assert sample_csv(1) != sample_csv(2)
+
+
+def test_rows_are_recorded_at_the_present_time(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    replay_file(write("trace.csv", azure_file(azure_rows(5))))
+    with database.connect() as connection:
+        recent = connection.execute(
+            "select bool_and(created_at > now() - interval '5 minutes') from public.ai_usage_ledger"
+        ).fetchone()
+    assert recent == (True,)
