@@ -1,0 +1,56 @@
+"""The wheel carries everything that runs without a checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The content of a wheel built from the tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(TREE)]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "content")
+    return folder / "content"
+
+
+@pytest.mark.parametrize(
+    ("packaged", "source"),
+    [("migrations", "supabase/migrations"), ("bootstrap", "sql/bootstrap")],
+)
+def test_the_sql_is_in_the_wheel(unpacked: Path, packaged: str, source: str) -> None:
+    carried = {f.name: f.read_bytes() for f in (unpacked / "tallystick/_sql" / packaged).iterdir()}
+    assert carried == {f.name: f.read_bytes() for f in (TREE / source).iterdir()}
+    assert carried
+
+
+def test_the_wheel_is_typed_and_licensed(unpacked: Path) -> None:
+    (metadata,) = unpacked.glob("*.dist-info/METADATA")
+    assert (unpacked / "tallystick" / "py.typed").exists()
+    assert "License-Expression: Apache-2.0" in metadata.read_text()
+    assert "Requires-Dist" not in [
+        line.split(":")[0] for line in metadata.read_text().splitlines() if "extra ==" not in line
+    ]
+
+
+def test_an_installed_package_uses_the_sql_it_carries(unpacked: Path) -> None:
+    script = "from tallystick import migrations as m; print(m.sql_folder('migrations'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=unpacked.parent,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(done.stdout.strip()) == unpacked / "tallystick" / "_sql" / "migrations"

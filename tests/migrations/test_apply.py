@@ -1,0 +1,55 @@
+"""How `tallystick.migrations` brings a database up to date."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from tallystick import migrations
+from tallystick.migrations import Migration
+from tests.support.servers import Database
+
+NAMES = [str(migration) for migration in migrations.available()]
+
+
+def test_everything_is_pending_in_a_new_database(bare_database: Database) -> None:
+    assert NAMES
+    assert migrations.pending(bare_database.url()) == NAMES
+
+
+def test_applying_twice_does_nothing(bare_database: Database) -> None:
+    assert migrations.apply(bare_database.url()) == NAMES
+    before = bare_database.dump()
+    assert migrations.apply(bare_database.url()) == []
+    assert migrations.pending(bare_database.url()) == []
+    assert bare_database.dump() == before
+
+
+def test_the_history_is_the_supabase_clis(bare_database: Database) -> None:
+    migrations.apply(bare_database.url())
+    with bare_database.connect() as connection:
+        rows = connection.execute(
+            "select version || '_' || name, cardinality(statements)"
+            " from supabase_migrations.schema_migrations order by version"
+        ).fetchall()
+    assert rows == [(name, 1) for name in NAMES]
+
+
+def test_whoever_applies_at_the_same_time_waits_and_finds_it_done(bare_database: Database) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(migrations.apply, [bare_database.url()] * 2))
+    assert sorted(results[0] + results[1]) == NAMES
+
+
+def test_a_migration_that_fails_leaves_nothing_and_the_earlier_ones_stay(
+    bare_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = Migration("1", "tallystick_good", "create table public.good ();")
+    bad = Migration("2", "tallystick_bad", "create table public.bad (); select 1 / 0;")
+    monkeypatch.setattr(migrations, "available", lambda: [good, bad])
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrations.apply(bare_database.url())
+    assert migrations.pending(bare_database.url()) == ["2_tallystick_bad"]
+    with bare_database.connect() as connection:
+        found = connection.execute("select to_regclass('good'), to_regclass('bad')").fetchone()
+    assert found == ("good", None)

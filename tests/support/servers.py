@@ -1,0 +1,202 @@
+"""The Postgres servers that tests run on, and the databases tests get on them."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from tallystick import migrations
+from tallystick.local import DEFAULT_MAJOR, LocalServer, find_engine
+
+DOCKER_IMAGE = "supabase/postgres:17.6.1.167"
+# The client programs of the wheel: they talk to every server version we support.
+CLIENT = find_engine(18)
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server on which tests may create databases.
+
+    Attributes:
+        owner_url: Any database, as the role that owns the schema (`postgres`, on our own servers).
+        admin_url: Any database, as the role that creates and drops databases.
+        bare_template: A database with what Supabase provides and nothing else.
+    """
+
+    owner_url: str
+    admin_url: str
+    bare_template: str
+
+    @property
+    def major(self) -> int:
+        """The major version the server itself reports."""
+        with psycopg.connect(self.owner_url) as connection:
+            return connection.info.server_version // 10000
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        """Return a URL; `postgres` is the schema's owner, others share its password."""
+        parts = urlsplit(self.owner_url)
+        if user != "postgres":
+            address = parts.netloc.rpartition("@")[2]
+            parts = parts._replace(netloc=f"{user}:{parts.password}@{address}")
+        return parts._replace(path=f"/{database}").geturl()
+
+    @contextmanager
+    def clone(self, template: str) -> Iterator["Database"]:
+        """Lend a fresh copy of a database that nobody is connected to."""
+        name = f"tallystick_test_{os.getpid()}_{next(_numbers)}"
+        owner = urlsplit(self.owner_url).username or "postgres"
+        self._run(
+            "create database {} template {} owner {} strategy file_copy",
+            *(sql.Identifier(part) for part in (name, template, owner)),
+        )
+        try:
+            yield Database(self, name)
+        finally:
+            self._run("drop database {} with (force)", sql.Identifier(name))
+
+    def _run(self, statement: str, *parts: sql.Identifier) -> None:
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*parts))
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database, gone when its test ends."""
+
+    server: Server
+    name: str
+
+    def url(self, user: str = "postgres") -> str:
+        """Return a connection URL, password included."""
+        return self.server.url(self.name, user)
+
+    def connect(
+        self, user: str = "postgres", role: str | None = None, **options: Any
+    ) -> psycopg.Connection:
+        """Connect as a login role; `role` is then acted as (SET ROLE), as the HTTP gateway does."""
+        connection = psycopg.connect(self.url(user), **options)
+        if role is not None:
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+            connection.commit()
+        return connection
+
+    def run_file(self, file: Path) -> str:
+        """Run a script through psql, which stops at the first error; return what it prints."""
+        return self._program("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file))
+
+    def dump(self, *options: str) -> str:
+        """Return the schema as pg_dump writes it, without its random \\restrict lines."""
+        text = self._program("pg_dump", "--schema-only", *options)
+        return re.sub(r"^\\(un)?restrict .*\n", "", text, flags=re.MULTILINE)
+
+    def _program(self, name: str, *arguments: str) -> str:
+        parts = urlsplit(self.url())
+        # Passed by environment: arguments are visible to every user of the machine.
+        environment = {
+            **os.environ,
+            "PGHOST": parts.hostname or "",
+            "PGPORT": str(parts.port or 5432),
+            "PGUSER": parts.username or "",
+            "PGPASSWORD": parts.password or "",
+            "PGDATABASE": self.name,
+            "PGOPTIONS": "-c client_min_messages=warning",
+        }
+        done = subprocess.run(
+            [CLIENT.program(name), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def claimed_major() -> int | None:
+    """Return the version this run claims to test; None when a foreign server decides."""
+    claimed = os.environ.get("TALLYSTICK_PG_MAJOR")
+    if claimed:
+        return int(claimed)
+    foreign = os.environ.get("DATABASE_URL") or os.environ.get("TALLYSTICK_STACK")
+    return None if foreign else DEFAULT_MAJOR
+
+
+@contextmanager
+def any_server() -> Iterator[Server]:
+    """Lend the server this run was asked for: DATABASE_URL, Docker, or a throwaway of our own."""
+    stack = os.environ.get("TALLYSTICK_STACK", "local")
+    if url := os.environ.get("DATABASE_URL"):
+        with foreign_server(url) as server:
+            yield server
+    elif stack == "docker":
+        with docker_server() as server:
+            yield server
+    elif stack == "local":
+        with throwaway_server(claimed_major() or DEFAULT_MAJOR) as server:
+            yield server
+    else:
+        raise ValueError(f"TALLYSTICK_STACK is 'docker' or 'local', not {stack!r}")
+
+
+@contextmanager
+def throwaway_folder() -> Iterator[Path]:
+    """Lend a folder that the user Postgres runs as can enter, wherever the tree is."""
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def throwaway_server(major: int) -> Iterator[Server]:
+    """Lend a server of our own, fast and unsafe, removed afterwards."""
+    with throwaway_folder() as folder:
+        local = LocalServer(folder, major, durable=False)
+        try:
+            local.start()
+            yield Server(local.url(), local.url(user="supabase_admin"), "postgres")
+        finally:
+            local.stop()
+
+
+@contextmanager
+def foreign_server(url: str) -> Iterator[Server]:
+    """Lend somebody else's server; only databases named tallystick_test_* are touched."""
+    bare = Server(url, url, "template0")
+    with bare.clone("template0") as database:
+        migrations.bootstrap(database.url())
+        with database.connect() as connection:
+            connection.execute("create schema if not exists extensions")
+            connection.execute(
+                "grant usage on schema extensions to anon, authenticated, service_role"
+            )
+        yield Server(url, url, database.name)
+
+
+@contextmanager
+def docker_server() -> Iterator[Server]:
+    """Lend Supabase's own image in a container."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+    ready = LogMessageWaitStrategy("database system is ready to accept connections", times=2)
+    container = DockerContainer(DOCKER_IMAGE).with_env("POSTGRES_PASSWORD", "postgres")
+    with container.with_exposed_ports(5432).waiting_for(ready) as running:
+        host, port = running.get_container_host_ip(), running.get_exposed_port(5432)
+        with foreign_server(f"postgresql://postgres:postgres@{host}:{port}/postgres") as server:
+            yield server
