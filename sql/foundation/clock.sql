@@ -46,7 +46,7 @@ declare
   v_start timestamptz;
 begin
   if p_time_window = 'total' then
-    return '-infinity';
+    return timestamptz '-infinity';
   end if;
   v_local := date_trunc(p_time_window, p_time at time zone p_time_zone);
   v_start := v_local at time zone p_time_zone;

@@ -248,7 +248,9 @@ comment on function public.get_organization_monthly_ai_cost(uuid) is
   'Recorded cost of the present month in US dollars, the month being the organization''s '
   '(ai_cost_governance). Read from rollups. Errors: 22023, 42501, TS404.';
 
--- Is the organization's month still within its quota? Takes no lock.
+-- Is the organization's month still within its quota? Takes no lock. After
+-- check_workflow_cost_limit in one transaction it is exact, as a statement of its own: within one
+-- statement it would answer as of before that check waited for its lock.
 create function public.check_organization_monthly_quota(
   p_organization_id uuid,
   p_monthly_limit numeric default 25.00

@@ -55,18 +55,21 @@ declare
     p_organization_id, p_operation, p_request_id, v_hash
   );
 begin
-  if v_subject_id is not null then
-    return v_subject_id;
+  if v_subject_id is null then
+    perform private.gather_organization(p_organization_id);
   end if;
-  perform private.gather_organization(p_organization_id);
-  insert into metering.request_keys (
-    organization_id, operation, request_id, content_hash, subject_id
-  ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
-  on conflict (organization_id, operation, request_id) do nothing;
-  if found then
-    return null;
-  end if;
-  return private.find_request(p_organization_id, p_operation, p_request_id, v_hash);
+  -- Again, should maintain() forget the old key between the two statements.
+  while v_subject_id is null loop
+    insert into metering.request_keys (
+      organization_id, operation, request_id, content_hash, subject_id
+    ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
+    on conflict (organization_id, operation, request_id) do nothing;
+    if found then
+      return null;
+    end if;
+    v_subject_id := private.find_request(p_organization_id, p_operation, p_request_id, v_hash);
+  end loop;
+  return v_subject_id;
 end
 $$;
 

@@ -37,8 +37,10 @@ begin
     return false;
   end if;
   -- Dynamic, because on most servers there is no such schema to check it against.
-  execute 'select cron.schedule($1, $2, $3)'
-  using 'tallystick-maintain', '17 3 * * *', 'select private.maintain()';
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-maintain', '17 3 * * *', 'select private.maintain()'
+  );
   return true;
 end
 $$;

@@ -201,7 +201,7 @@ declare
   v_start timestamptz;
 begin
   if p_time_window = 'total' then
-    return '-infinity';
+    return timestamptz '-infinity';
   end if;
   v_local := date_trunc(p_time_window, p_time at time zone p_time_zone);
   v_start := v_local at time zone p_time_zone;
@@ -412,8 +412,8 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case jsonb_typeof(p_facts)
-    when 'object' then (
+  if jsonb_typeof(p_facts) = 'object' then
+    return (
       select
         '{' || coalesce(
           string_agg(
@@ -424,17 +424,19 @@ begin
         ) || '}'
       from jsonb_each(p_facts) as f
       where f.value <> 'null'::jsonb
-    )
-    when 'array' then (
+    );
+  elsif jsonb_typeof(p_facts) = 'array' then
+    return (
       select
         '[' || coalesce(
           string_agg(private.canonical_text(f.value), ',' order by f.ordinality), ''
         ) || ']'
       from jsonb_array_elements(p_facts) with ordinality as f (value, ordinality)
-    )
-    when 'number' then trim_scale(p_facts::numeric)::text
-    else p_facts::text
-  end;
+    );
+  elsif jsonb_typeof(p_facts) = 'number' then
+    return trim_scale(p_facts::numeric)::text;
+  end if;
+  return p_facts::text;
 end
 $$;
 

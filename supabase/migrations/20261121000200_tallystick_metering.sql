@@ -775,7 +775,9 @@ comment on function public.get_organization_monthly_ai_cost(uuid) is
   'Recorded cost of the present month in US dollars, the month being the organization''s '
   '(ai_cost_governance). Read from rollups. Errors: 22023, 42501, TS404.';
 
--- Is the organization's month still within its quota? Takes no lock.
+-- Is the organization's month still within its quota? Takes no lock. After
+-- check_workflow_cost_limit in one transaction it is exact, as a statement of its own: within one
+-- statement it would answer as of before that check waited for its lock.
 create function public.check_organization_monthly_quota(
   p_organization_id uuid,
   p_monthly_limit numeric default 25.00
@@ -881,18 +883,21 @@ declare
     p_organization_id, p_operation, p_request_id, v_hash
   );
 begin
-  if v_subject_id is not null then
-    return v_subject_id;
+  if v_subject_id is null then
+    perform private.gather_organization(p_organization_id);
   end if;
-  perform private.gather_organization(p_organization_id);
-  insert into metering.request_keys (
-    organization_id, operation, request_id, content_hash, subject_id
-  ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
-  on conflict (organization_id, operation, request_id) do nothing;
-  if found then
-    return null;
-  end if;
-  return private.find_request(p_organization_id, p_operation, p_request_id, v_hash);
+  -- Again, should maintain() forget the old key between the two statements.
+  while v_subject_id is null loop
+    insert into metering.request_keys (
+      organization_id, operation, request_id, content_hash, subject_id
+    ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
+    on conflict (organization_id, operation, request_id) do nothing;
+    if found then
+      return null;
+    end if;
+    v_subject_id := private.find_request(p_organization_id, p_operation, p_request_id, v_hash);
+  end loop;
+  return v_subject_id;
 end
 $$;
 

@@ -120,6 +120,13 @@ def test_a_pid_file_from_before_a_reboot_is_no_obstacle(server: LocalServer) -> 
     assert ask(server, "select 1") == 1
 
 
+def test_an_empty_pid_file_is_no_obstacle(server: LocalServer) -> None:
+    server.stop()
+    (server.state / "data" / "postmaster.pid").touch()
+    server.start()
+    assert ask(server, "select 1") == 1
+
+
 def test_a_taken_port_is_exchanged_and_the_new_one_kept(server: LocalServer) -> None:
     taken = server.port
     server.stop()

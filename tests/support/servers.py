@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -22,6 +23,7 @@ from tallystick.local import DEFAULT_MAJOR, LocalServer, find_engine
 DOCKER_IMAGE = "supabase/postgres:17.6.1.167"
 # The client programs of the wheel: they talk to every server version we support.
 CLIENT = find_engine(18)
+MEMORY_NEEDED = 4 * 1024**3  # bytes free before data are put into memory; far above the use
 _numbers = count(1)
 
 
@@ -154,12 +156,22 @@ def any_server() -> Iterator[Server]:
 @contextmanager
 def throwaway_folder() -> Iterator[Path]:
     """Lend a folder that the user Postgres runs as can enter, wherever the tree is."""
-    folder = Path(tempfile.mkdtemp(prefix="tallystick-"))
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-", dir=_memory_folder()))
     folder.chmod(0o711)
     try:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def _memory_folder() -> Path | None:
+    """Return a folder in memory where there is plenty: a clone is 500 files, 10 times as fast."""
+    folder = Path("/dev/shm")  # noqa: S108 - mkdtemp makes the folder in it
+    if os.environ.get("TMPDIR") or not os.access(folder, os.W_OK):
+        return None
+    may_execute = not os.statvfs(folder).f_flag & os.ST_NOEXEC
+    free = min(shutil.disk_usage(folder).free, psutil.virtual_memory().available)
+    return folder if may_execute and free > MEMORY_NEEDED else None
 
 
 @contextmanager

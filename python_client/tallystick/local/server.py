@@ -44,6 +44,9 @@ _FAST_SETTINGS: Final = """
 fsync = off
 synchronous_commit = off
 full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = 256MB
 """
 
 
@@ -89,9 +92,10 @@ class LocalServer:
             durable: False trades safety against power cuts for speed. Throwaway servers only.
             engine: The programs to use instead of those found for `major`.
         """
-        self.state = (state or default_state()).absolute()
+        self.state = (state or default_state()).resolve()
         self.log_file = self.state / "log" / "postgres.log"
         self._data = self.state / "data"
+        self._pid_file = self._data / "postmaster.pid"
         self._memory_file = self.state / "server.json"
         self._wanted_major = engine.major if engine else major
         self._durable = durable
@@ -154,7 +158,7 @@ class LocalServer:
             if not self.is_running:
                 engine = self._readable_engine()
                 self._create_cluster(engine, memory)
-                (self._data / "postmaster.pid").unlink(missing_ok=True)
+                self._remove_stale_pid_file()
                 self._launch(engine, memory)
             self._prepare_roles()
 
@@ -175,14 +179,31 @@ class LocalServer:
 
     def _running_port(self) -> int | None:
         try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            # The number may belong to another program by now, so the process must name our data.
-            arguments = psutil.Process(int(lines[0])).cmdline()
-            if str(self._data) in arguments:
+            lines = self._pid_file.read_text().splitlines()
+            if self._is_ours(int(lines[0])):
                 return int(lines[3])
         except (OSError, ValueError, IndexError, psutil.Error):
             pass
         return None
+
+    def _is_ours(self, pid: int) -> bool:
+        # The number may belong to another program by now, so the process must name our data.
+        return str(self._data) in psutil.Process(pid).cmdline()
+
+    def _remove_stale_pid_file(self) -> None:
+        """Remove a pid file left by a crash or a reboot, where Postgres itself would give up.
+
+        It copes with a process that is gone, not with a number that another program has now, nor
+        with a file that a power cut left empty.
+        """
+        try:
+            stale = not self._is_ours(int(self._pid_file.read_text().splitlines()[0]))
+        except (ValueError, IndexError):
+            stale = True
+        except (OSError, psutil.Error):
+            stale = False
+        if stale:
+            self._pid_file.unlink()
 
     def _make_folders(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
