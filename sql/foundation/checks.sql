@@ -59,7 +59,7 @@ as $$
 begin
   if p_value is null then
     perform private.reject_argument(p_argument, 'must not be null');
-  elsif btrim(p_value) = '' then
+  elsif p_value !~ '\S' then
     perform private.reject_argument(p_argument, 'must not be blank');
   elsif length(p_value) > 255 then
     perform private.reject_argument(p_argument, 'must have at most 255 characters');

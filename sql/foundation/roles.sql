@@ -4,11 +4,20 @@
 -- already there, so each is created only where it is missing.
 do $$
 declare
-  v_role text;
+  v_role record;
 begin
-  foreach v_role in array array['tallystick_reader', 'tallystick_writer', 'app_user'] loop
-    if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
-      execute format('create role %I nologin', v_role);
+  for v_role in
+    select *
+    from (
+      values
+      ('tallystick_reader', 'reads every organization, executes nothing'),
+      ('tallystick_writer', 'reads every organization, checks and records'),
+      ('app_user', 'the trusted server role of an application, subject to row-level security')
+    ) as roles (name, purpose)
+  loop
+    if not exists (select from pg_catalog.pg_roles as r where r.rolname = v_role.name) then
+      execute format('create role %I nologin', v_role.name);
+      execute format('comment on role %I is %L', v_role.name, 'Tallystick: ' || v_role.purpose);
     end if;
   end loop;
   if not pg_catalog.pg_has_role('tallystick_writer', 'tallystick_reader', 'member') then
@@ -16,12 +25,6 @@ begin
   end if;
 end
 $$;
-
-comment on role tallystick_reader is 'Tallystick: reads every organization, executes nothing.';
-comment on role tallystick_writer is
-  'Tallystick: reads every organization, checks and records.';
-comment on role app_user is
-  'Tallystick: the trusted server role of an application, subject to row-level security.';
 
 grant usage on schema private, tenancy, metering, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;

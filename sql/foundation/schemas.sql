@@ -3,16 +3,28 @@
 -- Every function pins its search path to pg_catalog, pg_temp and qualifies all else. An empty path
 -- is not enough: PostgreSQL then looks for types in pg_temp first, and a caller's own domain named
 -- uuid would run its check with the rights of a security definer function.
-create schema if not exists private;
-create schema if not exists tenancy;
-create schema if not exists metering;
-create schema if not exists audit;
-
-comment on schema private is
-  'Tallystick machinery: clock, checks, guards, predicates, partitions. Never exposed over HTTP.';
-comment on schema tenancy is
-  'Tallystick: who a spend belongs to. Organizations, memberships, profiles, ventures.';
-comment on schema metering is
-  'Tallystick: the hot path. Workflows, budgets and their slots, request keys, rollups.';
-comment on schema audit is
-  'Tallystick: proof that the books agree. Read only over HTTP.';
+do $$
+declare
+  v_room record;
+begin
+  for v_room in
+    select *
+    from (
+      values
+      ('private', 'machinery: clock, checks, guards, predicates. Never exposed over HTTP.'),
+      ('tenancy', 'who a spend belongs to: organizations, memberships, profiles, ventures.'),
+      ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
+      ('audit', 'proof that the books agree. Read only over HTTP.')
+    ) as rooms (name, purpose)
+  loop
+    if to_regnamespace(v_room.name) is null then
+      execute format('create schema %I', v_room.name);
+      execute format('comment on schema %I is %L', v_room.name, 'Tallystick ' || v_room.purpose);
+    else
+      raise warning 'schema % is there already and will be shared', v_room.name using
+        detail = 'Signed-in users and server roles receive USAGE on it.',
+        hint = 'Revoke EXECUTE from PUBLIC on functions of yours in it that they must not call.';
+    end if;
+  end loop;
+end
+$$;

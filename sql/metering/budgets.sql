@@ -86,7 +86,29 @@ $$;
 comment on function private.begin_change(uuid) is
   'Waits for all spend in flight of an organization and makes later spend see the change.';
 
--- A month that was counted is not cut anew: a time zone stays once usage is recorded.
+-- Freezing waits for checks under way: whoever was told yes has recorded, or asks again.
+create function private.announce_freeze()
+returns trigger
+language plpgsql
+volatile
+security definer -- locks slots, which no role may lock itself
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.begin_change(new.id);
+  return new;
+end
+$$;
+
+comment on function private.announce_freeze() is
+  'Trigger: freezing and unfreezing wait for spend in flight, and no later check misses them.';
+
+create trigger organizations_announce_freeze before update of frozen_at on tenancy.organizations
+for each row when (old.frozen_at is distinct from new.frozen_at)
+execute function private.announce_freeze();
+
+-- A month that was counted is not cut anew: a time zone stays once usage is recorded. Until then
+-- open months are empty, and begin again in the new zone.
 create function private.keep_time_zone()
 returns trigger
 language plpgsql
@@ -101,6 +123,8 @@ begin
       '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
     );
   end if;
+  update metering.budget_slots as s set window_start = '-infinity'
+  where s.organization_id = old.id;
   return new;
 end
 $$;
@@ -131,6 +155,7 @@ security definer -- writes budgets and slots, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now timestamptz := private.clock_now();
   v_budget metering.budgets;
   v_scope_id text := coalesce(p_scope_id, '');
   v_time_zone text;
@@ -161,7 +186,7 @@ begin
   perform private.begin_change(p_organization_id);
 
   update metering.budgets as b
-  set limit_usd = p_limit, updated_at = private.clock_now()
+  set limit_usd = p_limit, updated_at = v_now
   where b.organization_id = p_organization_id
     and b.scope = p_scope
     and b.scope_id = v_scope_id
@@ -187,14 +212,17 @@ begin
   select max(r.day) into v_last_day
   from metering.usage_rollups as r where r.organization_id = p_organization_id;
   v_window_start := greatest(
-    private.window_start(p_window, private.clock_now(), v_time_zone),
+    private.window_start(p_window, v_now, v_time_zone),
     private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
   );
   v_settled := private.monthly_cost(
     p_organization_id, private.local_day(v_window_start, v_time_zone)
   );
-  insert into metering.budgets (organization_id, scope, scope_id, time_window, limit_usd)
-  values (p_organization_id, p_scope, v_scope_id, p_window, p_limit)
+  insert into metering.budgets (
+    organization_id, id, scope, scope_id, time_window, limit_usd, created_at, updated_at
+  ) values (
+    p_organization_id, private.uuid_v7(v_now), p_scope, v_scope_id, p_window, p_limit, v_now, v_now
+  )
   returning * into v_budget;
   insert into metering.budget_slots (
     organization_id, budget_id, slot, window_start, settled_usd, available_usd, debt_usd
@@ -247,7 +275,7 @@ $$;
 comment on function metering.set_budget(uuid, text, text, text, numeric, text, integer) is
   'Stores or changes the cap of a workflow''s total (scope workflow, its id, window total) or of '
   'the organization''s month (scope organization, no id, window month), in US dollars. For owners, '
-  'admins and server roles. A cap below what is spent already refuses the next call. '
+  'admins and service_role. A cap below what is spent already refuses the next call. '
   'Errors: 22023, 42501, TS404.';
 
 -- Removes a stored cap; what was counted stays. Idempotent.
@@ -273,4 +301,4 @@ $$;
 
 comment on function metering.remove_budget(uuid, text, text, text) is
   'Removes the stored cap of a scope and window; what was counted stays, and the defaults of the '
-  'checks apply again. For owners, admins and server roles. Errors: 22023, 42501, TS404.';
+  'checks apply again. For owners, admins and service_role. Errors: 22023, 42501, TS404.';

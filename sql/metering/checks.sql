@@ -123,8 +123,9 @@ comment on function private.lock_workflow(uuid, uuid) is
 
 -- May p_additional_cost still be spent on the workflow?
 --
--- Locks the workflow's counters until the transaction ends: a check and the record that follows it
--- in one transaction are exact under any concurrency. Alone it is an answer about now.
+-- Holds off all spend of the organization until the transaction ends: a check and the record of no
+-- more than was asked for, in one transaction, are exact under any concurrency. So the transaction
+-- must not stay open across a model call; alone, the check is an answer about now.
 create function public.check_workflow_cost_limit(
   p_workflow_id uuid,
   p_additional_cost numeric,
@@ -150,8 +151,8 @@ $$;
 comment on function public.check_workflow_cost_limit(uuid, numeric, numeric, uuid) is
   'True iff the organization is not frozen and settled + held + p_additional_cost <= the cap, in '
   'US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, the default, '
-  'is ignored, a lower one lowers it. Locks the workflow''s counters until the transaction ends. '
-  'Errors: 22023, 42501, TS404.';
+  'is ignored, a lower one lowers it. Holds off all spend of the organization until the '
+  'transaction ends, so never keep it open across a model call. Errors: 22023, 42501, TS404.';
 
 -- The same answer without a lock: for GET, replicas and previews.
 create function public.estimate_workflow_cost_limit(
@@ -213,6 +214,7 @@ begin
     select
       greatest(
         date_trunc('month', private.clock_now() at time zone o.time_zone)::date,
+        -- -infinity where no month is open yet
         (
           select private.local_day(max(s.window_start), o.time_zone)
           from metering.budgets as b

@@ -61,8 +61,11 @@ begin
   -- Again, should maintain() forget the old key between the two statements.
   while v_subject_id is null loop
     insert into metering.request_keys (
-      organization_id, operation, request_id, content_hash, subject_id
-    ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
+      organization_id, operation, request_id, content_hash, subject_id, created_at
+    ) values (
+      p_organization_id, p_operation, p_request_id, v_hash, p_subject_id,
+      private.uuid_v7_time(p_subject_id)
+    )
     on conflict (organization_id, operation, request_id) do nothing;
     if found then
       return null;
@@ -86,7 +89,7 @@ as $$
 begin
   -- Two index look-ups: an OR would read every budget of the organization.
   return (
-    select array_agg(b order by b.id)
+    select array_agg(b::metering.budgets order by b.id)
     from (
       select w.* from metering.budgets as w
       where w.organization_id = p_organization_id and w.id = p_workflow_id

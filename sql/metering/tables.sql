@@ -174,7 +174,7 @@ create table metering.request_keys (
   constraint request_keys_pkey primary key (organization_id, operation, request_id),
   constraint request_keys_operation_is_known check (operation = 'record'),
   constraint request_keys_request_id_is_1_to_255_characters
-  check (btrim(request_id) <> '' and length(request_id) <= 255),
+  check (request_id ~ '\S' and length(request_id) <= 255),
   constraint request_keys_content_hash_is_sha256 check (content_hash ~ '^[0-9a-f]{64}$')
 );
 
@@ -203,7 +203,7 @@ create table public.ai_usage_ledger (
   settled_at timestamptz not null,
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
   constraint ai_usage_ledger_model_is_1_to_255_characters
-  check (btrim(model) <> '' and length(model) <= 255),
+  check (model ~ '\S' and length(model) <= 255),
   constraint ai_usage_ledger_prompt_tokens_are_not_negative check (prompt_tokens >= 0),
   constraint ai_usage_ledger_completion_tokens_are_not_negative check (completion_tokens >= 0),
   constraint ai_usage_ledger_cost_is_an_amount check (cost >= 0 and cost <> 'NaN'),

@@ -3,8 +3,9 @@
 -- The organizations the present user belongs to with one of the given roles.
 --
 -- THE SEAM for applications with membership tables of their own: replace the body of this one
--- function in a migration of yours. Nothing else reads memberships to decide access. Keep it
--- stable, keep the search path, return an empty array for nobody. Upgrades leave it as it is.
+-- function in a migration of yours. Nothing else decides whose spend a user sees or caps; only
+-- profiles go by tenancy.memberships. Keep it stable, keep the search path, return an empty array
+-- for nobody. Upgrades leave it as it is.
 create function private.member_organization_ids(
   p_roles text[] default array['owner', 'admin', 'finance', 'member', 'viewer']
 )
@@ -93,7 +94,7 @@ $$;
 comment on function private.create_organization(text, text) is
   'Core of tenancy.create_organization.';
 
--- Opens an organization. A signed-in user becomes its owner; a server role opens it for others.
+-- Opens an organization. A signed-in user becomes its owner; service_role opens it for others.
 -- Not idempotent: two calls open two organizations.
 create function tenancy.create_organization(p_name text, p_time_zone text default 'UTC')
 returns tenancy.organizations

@@ -8,7 +8,7 @@ create table tenancy.organizations (
   created_at timestamptz not null default private.clock_now(),
   constraint organizations_pkey primary key (id),
   constraint organizations_name_is_1_to_255_characters
-  check (btrim(name) <> '' and length(name) <= 255),
+  check (name ~ '\S' and length(name) <= 255),
   constraint organizations_time_zone_is_known check (private.is_time_zone(time_zone))
 );
 
@@ -55,7 +55,7 @@ create table tenancy.profiles (
   updated_at timestamptz not null default private.clock_now(),
   constraint profiles_pkey primary key (user_id),
   constraint profiles_display_name_is_1_to_255_characters
-  check (btrim(display_name) <> '' and length(display_name) <= 255)
+  check (display_name ~ '\S' and length(display_name) <= 255)
 );
 
 create trigger profiles_touch_updated_at before update on tenancy.profiles
@@ -77,7 +77,7 @@ create table tenancy.ventures (
   constraint ventures_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
   constraint ventures_name_is_1_to_255_characters
-  check (btrim(name) <> '' and length(name) <= 255)
+  check (name ~ '\S' and length(name) <= 255)
 );
 
 -- A venture is looked up by its id alone; a non-unique index would let another tenant claim it.

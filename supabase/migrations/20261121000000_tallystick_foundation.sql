@@ -7,19 +7,31 @@
 -- Every function pins its search path to pg_catalog, pg_temp and qualifies all else. An empty path
 -- is not enough: PostgreSQL then looks for types in pg_temp first, and a caller's own domain named
 -- uuid would run its check with the rights of a security definer function.
-create schema if not exists private;
-create schema if not exists tenancy;
-create schema if not exists metering;
-create schema if not exists audit;
-
-comment on schema private is
-  'Tallystick machinery: clock, checks, guards, predicates, partitions. Never exposed over HTTP.';
-comment on schema tenancy is
-  'Tallystick: who a spend belongs to. Organizations, memberships, profiles, ventures.';
-comment on schema metering is
-  'Tallystick: the hot path. Workflows, budgets and their slots, request keys, rollups.';
-comment on schema audit is
-  'Tallystick: proof that the books agree. Read only over HTTP.';
+do $$
+declare
+  v_room record;
+begin
+  for v_room in
+    select *
+    from (
+      values
+      ('private', 'machinery: clock, checks, guards, predicates. Never exposed over HTTP.'),
+      ('tenancy', 'who a spend belongs to: organizations, memberships, profiles, ventures.'),
+      ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
+      ('audit', 'proof that the books agree. Read only over HTTP.')
+    ) as rooms (name, purpose)
+  loop
+    if to_regnamespace(v_room.name) is null then
+      execute format('create schema %I', v_room.name);
+      execute format('comment on schema %I is %L', v_room.name, 'Tallystick ' || v_room.purpose);
+    else
+      raise warning 'schema % is there already and will be shared', v_room.name using
+        detail = 'Signed-in users and server roles receive USAGE on it.',
+        hint = 'Revoke EXECUTE from PUBLIC on functions of yours in it that they must not call.';
+    end if;
+  end loop;
+end
+$$;
 
 -- sql/foundation/roles.sql
 
@@ -29,11 +41,20 @@ comment on schema audit is
 -- already there, so each is created only where it is missing.
 do $$
 declare
-  v_role text;
+  v_role record;
 begin
-  foreach v_role in array array['tallystick_reader', 'tallystick_writer', 'app_user'] loop
-    if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
-      execute format('create role %I nologin', v_role);
+  for v_role in
+    select *
+    from (
+      values
+      ('tallystick_reader', 'reads every organization, executes nothing'),
+      ('tallystick_writer', 'reads every organization, checks and records'),
+      ('app_user', 'the trusted server role of an application, subject to row-level security')
+    ) as roles (name, purpose)
+  loop
+    if not exists (select from pg_catalog.pg_roles as r where r.rolname = v_role.name) then
+      execute format('create role %I nologin', v_role.name);
+      execute format('comment on role %I is %L', v_role.name, 'Tallystick: ' || v_role.purpose);
     end if;
   end loop;
   if not pg_catalog.pg_has_role('tallystick_writer', 'tallystick_reader', 'member') then
@@ -41,12 +62,6 @@ begin
   end if;
 end
 $$;
-
-comment on role tallystick_reader is 'Tallystick: reads every organization, executes nothing.';
-comment on role tallystick_writer is
-  'Tallystick: reads every organization, checks and records.';
-comment on role app_user is
-  'Tallystick: the trusted server role of an application, subject to row-level security.';
 
 grant usage on schema private, tenancy, metering, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
@@ -352,7 +367,7 @@ as $$
 begin
   if p_value is null then
     perform private.reject_argument(p_argument, 'must not be null');
-  elsif btrim(p_value) = '' then
+  elsif p_value !~ '\S' then
     perform private.reject_argument(p_argument, 'must not be blank');
   elsif length(p_value) > 255 then
     perform private.reject_argument(p_argument, 'must have at most 255 characters');

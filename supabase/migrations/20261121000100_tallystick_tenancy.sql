@@ -12,7 +12,7 @@ create table tenancy.organizations (
   created_at timestamptz not null default private.clock_now(),
   constraint organizations_pkey primary key (id),
   constraint organizations_name_is_1_to_255_characters
-  check (btrim(name) <> '' and length(name) <= 255),
+  check (name ~ '\S' and length(name) <= 255),
   constraint organizations_time_zone_is_known check (private.is_time_zone(time_zone))
 );
 
@@ -59,7 +59,7 @@ create table tenancy.profiles (
   updated_at timestamptz not null default private.clock_now(),
   constraint profiles_pkey primary key (user_id),
   constraint profiles_display_name_is_1_to_255_characters
-  check (btrim(display_name) <> '' and length(display_name) <= 255)
+  check (display_name ~ '\S' and length(display_name) <= 255)
 );
 
 create trigger profiles_touch_updated_at before update on tenancy.profiles
@@ -81,7 +81,7 @@ create table tenancy.ventures (
   constraint ventures_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
   constraint ventures_name_is_1_to_255_characters
-  check (btrim(name) <> '' and length(name) <= 255)
+  check (name ~ '\S' and length(name) <= 255)
 );
 
 -- A venture is looked up by its id alone; a non-unique index would let another tenant claim it.
@@ -101,8 +101,9 @@ comment on column tenancy.ventures.created_at is 'When it was opened.';
 -- The organizations the present user belongs to with one of the given roles.
 --
 -- THE SEAM for applications with membership tables of their own: replace the body of this one
--- function in a migration of yours. Nothing else reads memberships to decide access. Keep it
--- stable, keep the search path, return an empty array for nobody. Upgrades leave it as it is.
+-- function in a migration of yours. Nothing else decides whose spend a user sees or caps; only
+-- profiles go by tenancy.memberships. Keep it stable, keep the search path, return an empty array
+-- for nobody. Upgrades leave it as it is.
 create function private.member_organization_ids(
   p_roles text[] default array['owner', 'admin', 'finance', 'member', 'viewer']
 )
@@ -191,7 +192,7 @@ $$;
 comment on function private.create_organization(text, text) is
   'Core of tenancy.create_organization.';
 
--- Opens an organization. A signed-in user becomes its owner; a server role opens it for others.
+-- Opens an organization. A signed-in user becomes its owner; service_role opens it for others.
 -- Not idempotent: two calls open two organizations.
 create function tenancy.create_organization(p_name text, p_time_zone text default 'UTC')
 returns tenancy.organizations

@@ -178,7 +178,7 @@ create table metering.request_keys (
   constraint request_keys_pkey primary key (organization_id, operation, request_id),
   constraint request_keys_operation_is_known check (operation = 'record'),
   constraint request_keys_request_id_is_1_to_255_characters
-  check (btrim(request_id) <> '' and length(request_id) <= 255),
+  check (request_id ~ '\S' and length(request_id) <= 255),
   constraint request_keys_content_hash_is_sha256 check (content_hash ~ '^[0-9a-f]{64}$')
 );
 
@@ -207,7 +207,7 @@ create table public.ai_usage_ledger (
   settled_at timestamptz not null,
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
   constraint ai_usage_ledger_model_is_1_to_255_characters
-  check (btrim(model) <> '' and length(model) <= 255),
+  check (model ~ '\S' and length(model) <= 255),
   constraint ai_usage_ledger_prompt_tokens_are_not_negative check (prompt_tokens >= 0),
   constraint ai_usage_ledger_completion_tokens_are_not_negative check (completion_tokens >= 0),
   constraint ai_usage_ledger_cost_is_an_amount check (cost >= 0 and cost <> 'NaN'),
@@ -334,7 +334,29 @@ $$;
 comment on function private.begin_change(uuid) is
   'Waits for all spend in flight of an organization and makes later spend see the change.';
 
--- A month that was counted is not cut anew: a time zone stays once usage is recorded.
+-- Freezing waits for checks under way: whoever was told yes has recorded, or asks again.
+create function private.announce_freeze()
+returns trigger
+language plpgsql
+volatile
+security definer -- locks slots, which no role may lock itself
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.begin_change(new.id);
+  return new;
+end
+$$;
+
+comment on function private.announce_freeze() is
+  'Trigger: freezing and unfreezing wait for spend in flight, and no later check misses them.';
+
+create trigger organizations_announce_freeze before update of frozen_at on tenancy.organizations
+for each row when (old.frozen_at is distinct from new.frozen_at)
+execute function private.announce_freeze();
+
+-- A month that was counted is not cut anew: a time zone stays once usage is recorded. Until then
+-- open months are empty, and begin again in the new zone.
 create function private.keep_time_zone()
 returns trigger
 language plpgsql
@@ -349,6 +371,8 @@ begin
       '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
     );
   end if;
+  update metering.budget_slots as s set window_start = '-infinity'
+  where s.organization_id = old.id;
   return new;
 end
 $$;
@@ -379,6 +403,7 @@ security definer -- writes budgets and slots, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_now timestamptz := private.clock_now();
   v_budget metering.budgets;
   v_scope_id text := coalesce(p_scope_id, '');
   v_time_zone text;
@@ -409,7 +434,7 @@ begin
   perform private.begin_change(p_organization_id);
 
   update metering.budgets as b
-  set limit_usd = p_limit, updated_at = private.clock_now()
+  set limit_usd = p_limit, updated_at = v_now
   where b.organization_id = p_organization_id
     and b.scope = p_scope
     and b.scope_id = v_scope_id
@@ -435,14 +460,17 @@ begin
   select max(r.day) into v_last_day
   from metering.usage_rollups as r where r.organization_id = p_organization_id;
   v_window_start := greatest(
-    private.window_start(p_window, private.clock_now(), v_time_zone),
+    private.window_start(p_window, v_now, v_time_zone),
     private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
   );
   v_settled := private.monthly_cost(
     p_organization_id, private.local_day(v_window_start, v_time_zone)
   );
-  insert into metering.budgets (organization_id, scope, scope_id, time_window, limit_usd)
-  values (p_organization_id, p_scope, v_scope_id, p_window, p_limit)
+  insert into metering.budgets (
+    organization_id, id, scope, scope_id, time_window, limit_usd, created_at, updated_at
+  ) values (
+    p_organization_id, private.uuid_v7(v_now), p_scope, v_scope_id, p_window, p_limit, v_now, v_now
+  )
   returning * into v_budget;
   insert into metering.budget_slots (
     organization_id, budget_id, slot, window_start, settled_usd, available_usd, debt_usd
@@ -495,7 +523,7 @@ $$;
 comment on function metering.set_budget(uuid, text, text, text, numeric, text, integer) is
   'Stores or changes the cap of a workflow''s total (scope workflow, its id, window total) or of '
   'the organization''s month (scope organization, no id, window month), in US dollars. For owners, '
-  'admins and server roles. A cap below what is spent already refuses the next call. '
+  'admins and service_role. A cap below what is spent already refuses the next call. '
   'Errors: 22023, 42501, TS404.';
 
 -- Removes a stored cap; what was counted stays. Idempotent.
@@ -521,7 +549,7 @@ $$;
 
 comment on function metering.remove_budget(uuid, text, text, text) is
   'Removes the stored cap of a scope and window; what was counted stays, and the defaults of the '
-  'checks apply again. For owners, admins and server roles. Errors: 22023, 42501, TS404.';
+  'checks apply again. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
 
 -- sql/metering/checks.sql
 
@@ -650,8 +678,9 @@ comment on function private.lock_workflow(uuid, uuid) is
 
 -- May p_additional_cost still be spent on the workflow?
 --
--- Locks the workflow's counters until the transaction ends: a check and the record that follows it
--- in one transaction are exact under any concurrency. Alone it is an answer about now.
+-- Holds off all spend of the organization until the transaction ends: a check and the record of no
+-- more than was asked for, in one transaction, are exact under any concurrency. So the transaction
+-- must not stay open across a model call; alone, the check is an answer about now.
 create function public.check_workflow_cost_limit(
   p_workflow_id uuid,
   p_additional_cost numeric,
@@ -677,8 +706,8 @@ $$;
 comment on function public.check_workflow_cost_limit(uuid, numeric, numeric, uuid) is
   'True iff the organization is not frozen and settled + held + p_additional_cost <= the cap, in '
   'US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, the default, '
-  'is ignored, a lower one lowers it. Locks the workflow''s counters until the transaction ends. '
-  'Errors: 22023, 42501, TS404.';
+  'is ignored, a lower one lowers it. Holds off all spend of the organization until the '
+  'transaction ends, so never keep it open across a model call. Errors: 22023, 42501, TS404.';
 
 -- The same answer without a lock: for GET, replicas and previews.
 create function public.estimate_workflow_cost_limit(
@@ -740,6 +769,7 @@ begin
     select
       greatest(
         date_trunc('month', private.clock_now() at time zone o.time_zone)::date,
+        -- -infinity where no month is open yet
         (
           select private.local_day(max(s.window_start), o.time_zone)
           from metering.budgets as b
@@ -889,8 +919,11 @@ begin
   -- Again, should maintain() forget the old key between the two statements.
   while v_subject_id is null loop
     insert into metering.request_keys (
-      organization_id, operation, request_id, content_hash, subject_id
-    ) values (p_organization_id, p_operation, p_request_id, v_hash, p_subject_id)
+      organization_id, operation, request_id, content_hash, subject_id, created_at
+    ) values (
+      p_organization_id, p_operation, p_request_id, v_hash, p_subject_id,
+      private.uuid_v7_time(p_subject_id)
+    )
     on conflict (organization_id, operation, request_id) do nothing;
     if found then
       return null;
@@ -914,7 +947,7 @@ as $$
 begin
   -- Two index look-ups: an OR would read every budget of the organization.
   return (
-    select array_agg(b order by b.id)
+    select array_agg(b::metering.budgets order by b.id)
     from (
       select w.* from metering.budgets as w
       where w.organization_id = p_organization_id and w.id = p_workflow_id
@@ -1398,6 +1431,7 @@ private.open_organization_budget(),
 private.open_workflow_budget(),
 private.gather_organization(uuid),
 private.begin_change(uuid),
+private.announce_freeze(),
 private.keep_time_zone(),
 private.put_budget(uuid, text, text, text, numeric),
 private.resolve_organization_of_workflow(uuid),

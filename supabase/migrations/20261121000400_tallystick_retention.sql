@@ -50,8 +50,8 @@ end
 $$;
 
 comment on function private.schedule_maintenance() is
-  'Schedules private.maintain() daily with pg_cron; false where pg_cron is not installed, and any '
-  'other scheduler may call it.';
+  'Schedules private.maintain() daily with pg_cron; false where pg_cron is not installed: then any '
+  'other scheduler may run it, as the owner of the schema.';
 
 revoke execute on function
 private.maintain(),

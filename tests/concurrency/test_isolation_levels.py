@@ -134,6 +134,18 @@ def test_a_record_older_than_the_time_zone_uses_it_or_is_told_to_retry(
 
 
 @HIGHER
+def test_a_check_older_than_the_freeze_is_told_to_retry(
+    database: Database, isolation: IsolationLevel
+) -> None:
+    tenant = races.open_tenant(database)
+    with races.rivals(database, 1, isolation) as (spender,):
+        take_snapshot(spender)
+        commit_elsewhere(database, races.freeze, tenant)
+        assert spender.do(races.code_of(races.check), tenant) == SERIALIZATION_FAILURE
+        assert spender.do(races.check, tenant) is False
+
+
+@HIGHER
 def test_a_month_cap_older_than_spend_counts_it_or_is_told_to_retry(
     database: Database, isolation: IsolationLevel
 ) -> None:

@@ -196,15 +196,12 @@ def test_a_frozen_organization_is_refused_and_its_spend_recorded(database: Datab
     tenant = races.open_tenant(database)
     with races.rivals(database) as (spender, freezer):
         assert spender.do(races.check, tenant) is True
-        # Freezing does not wait for the spender: the organization's row is never locked.
-        freezer.do(
-            Connection.execute,
-            "update tenancy.organizations set frozen_at = now() where id = %s",
-            (tenant.organization,),
-        )
-        freezer.commit()
+        freezing = freezer.start(races.freeze, tenant)
+        freezer.wait_until_blocked(freezing)
         spender.do(races.record, tenant)
         spender.commit()
+        freezing.result(races.PATIENCE)
+        freezer.commit()
         assert spender.do(races.check, tenant, "0") is False
         assert spender.do(races.quota, tenant) is False
         estimate = "select public.estimate_workflow_cost_limit(%s, 0)"

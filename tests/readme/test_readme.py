@@ -1,5 +1,6 @@
 """What README.md says is executed: every command, every query with its output, every example."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from tallystick import errors
 from tallystick.local import LocalServer
+from tests.support import supabase_cli
 from tests.support.servers import Database, throwaway_folder
 
 TREE = Path(__file__).parents[2]
@@ -67,7 +69,9 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
     """Each command of the README succeeds, in the README's order."""
     if command == "supabase db push":
         # Needs npm, so scripts/check runs it: against a database that holds an application.
-        assert "db push" in (TREE / "scripts" / "check").read_text("utf-8")
+        steps = (TREE / "scripts" / "check").read_text("utf-8").splitlines()
+        assert "step -m tests.support.supabase_cli" in steps
+        assert '"db", "push"' in inspect.getsource(supabase_cli.check_push)
         return
     environment = {
         **os.environ,
@@ -77,11 +81,13 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
     environment.pop("DATABASE_URL", None)
     if "$DATABASE_URL" in command:
         environment["DATABASE_URL"] = bare_database.url()
-    if command == "./scripts/test":
+    if command == "./scripts/test":  # this test is part of its full run
         command += " --collect-only -q tests/readme"
+    if command.startswith("pip install"):  # the project is installed already
+        command += " --quiet --dry-run --no-deps --no-build-isolation"
     done = subprocess.run(
         ["bash", "-euc", command],
-        cwd=TREE if command.startswith("./") else workplace,
+        cwd=TREE if command.startswith(("./", "pip ")) else workplace,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -245,6 +245,12 @@ def set_time_zone(connection: Connection, tenant: Tenant, time_zone: str) -> Non
     )
 
 
+def freeze(connection: Connection, tenant: Tenant) -> None:
+    connection.execute(
+        "update tenancy.organizations set frozen_at = now() where id = %s", (tenant.organization,)
+    )
+
+
 def replace_clock(database: Database, expression: str) -> None:
     """Let private.clock_now() return an SQL expression, for every connection from now on."""
     with connect(database, OWNER) as connection:

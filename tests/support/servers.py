@@ -203,9 +203,14 @@ def foreign_server(url: str) -> Iterator[Server]:
 @contextmanager
 def docker_server() -> Iterator[Server]:
     """Lend Supabase's own image in a container."""
+    import docker
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
+    try:
+        docker.from_env(timeout=5).close()
+    except docker.errors.DockerException as error:
+        raise RuntimeError(f"TALLYSTICK_STACK=docker needs a running Docker: {error}") from None
     ready = LogMessageWaitStrategy("database system is ready to accept connections", times=2)
     container = DockerContainer(DOCKER_IMAGE).with_env("POSTGRES_PASSWORD", "postgres")
     with container.with_exposed_ports(5432).waiting_for(ready) as running:

@@ -1,5 +1,5 @@
 begin;
-select plan(18);
+select plan(21);
 
 select results_eq(
   $$select name, time_zone, frozen_at from tenancy.create_organization('Acme')$$,
@@ -57,7 +57,25 @@ select lives_ok(
   $$update tenancy.organizations set time_zone = 'Europe/Berlin' where name = 'Acme'$$,
   'a time zone may change before anything is recorded'
 );
+-- From Kiritimati's first of November back to UTC's October.
+select tests.freeze_clock('2026-10-31 11:00:00+00');
+update tenancy.organizations set time_zone = 'Pacific/Kiritimati' where name = 'Acme';
+select id from metering.set_budget(
+  (select id from tenancy.organizations where name = 'Acme'), 'organization', null, 'month', 5
+);
+update tenancy.organizations set time_zone = 'UTC' where name = 'Acme';
+select is(
+  (select private.present_month(id) from tenancy.organizations where name = 'Acme'),
+  '2026-10-01'::date, 'a month that was open in another zone begins again'
+);
+update tenancy.organizations set time_zone = 'Europe/Berlin' where name = 'Acme';
 select tests.spend(tests.workflow(o.id), 1) from tenancy.organizations as o where o.name = 'Acme';
+select is(
+  (select s.window_start from metering.budget_slots as s
+   inner join metering.budgets as b on b.id = s.budget_id where b.time_window = 'month'),
+  '2026-09-30 22:00:00+00'::timestamptz, 'with the first usage in it'
+);
+select is_empty($$select * from audit.verify_integrity()$$, 'and the books agree');
 select throws_ok(
   $$update tenancy.organizations set time_zone = 'UTC' where name = 'Acme'$$,
   '23001', null, 'a month that was counted is not cut anew'
