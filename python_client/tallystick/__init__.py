@@ -3,13 +3,16 @@
     from decimal import Decimal
     from tallystick import Client
 
-    client = Client(connection)            # your psycopg connection, your transaction
-    if client.check_workflow_cost_limit(workflow_id, Decimal("0.02")):
+    client = Client("postgresql://...")    # each call is a transaction of its own
+    if client.estimate_workflow_cost_limit(workflow_id, Decimal("0.02")):
         ...                                # call the model
         client.record_usage_and_increment(workflow_id, organization_id, "gpt-4o", 1200, 300,
                                           Decimal("0.006"), request_id="req-1")
 
-The check locks the total until your transaction ends, so the cap is exact.
+The estimate is advice: two callers at once can both be told yes. Where a cost is known before it is
+recorded, `check_workflow_cost_limit` and the record in one transaction are an exact cap. That check
+holds off all other spend of the organization until the transaction ends, so no transaction with it
+in may stay open while a model answers.
 """
 
 from tallystick.client import AsyncClient, Client

@@ -101,7 +101,11 @@ def check_workflow_cost_limit(
     max_cost: Decimal | None = None,
     organization_id: UUID | None = None,
 ) -> Call[bool]:
-    """Ask whether a workflow may spend `additional_cost` more; locks until the transaction ends."""
+    """Ask whether a workflow may spend `additional_cost` more.
+
+    It holds off all other spend of the organization until the transaction ends. With the record in
+    the same transaction it is exact; alone, it is advice. No model call belongs in between.
+    """
     return Call(
         "public",
         "check_workflow_cost_limit",
@@ -122,7 +126,7 @@ def estimate_workflow_cost_limit(
     max_cost: Decimal | None = None,
     organization_id: UUID | None = None,
 ) -> Call[bool]:
-    """Ask the same as `check_workflow_cost_limit` without a lock: for GET and read replicas."""
+    """Ask the same as `check_workflow_cost_limit` without a lock: advice before a model call."""
     return Call(
         "public",
         "estimate_workflow_cost_limit",
@@ -214,7 +218,10 @@ def set_budget(
     enforcement: str | None = None,
     slots: int | None = None,
 ) -> Call[Budget]:
-    """Store a cap in US dollars, for (workflow, total) or (organization, month)."""
+    """Store a cap in US dollars, for (workflow, total) or (organization, month).
+
+    For service_role, and for owners and admins of the organization; likewise `remove_budget`.
+    """
     return Call(
         "metering",
         "set_budget",
@@ -241,7 +248,7 @@ def remove_budget(
 
 
 def create_organization(name: str, *, time_zone: str | None = None) -> Call[Organization]:
-    """Create an organization; a signed-in caller becomes its owner."""
+    """Create an organization, as service_role or signed in; who is signed in becomes its owner."""
     return Call(
         "tenancy",
         "create_organization",

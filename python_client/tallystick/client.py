@@ -31,6 +31,7 @@ class Client:
 
     Every method raises `TallystickError` or one of its classes when the database refuses, and
     TypeError before anything is sent when an argument has the wrong type (money is a `Decimal`).
+    What else can go wrong, a lost connection for one, stays the driver's own error.
     """
 
     def __init__(self, source: Transport | Connection[Any] | ConnectionPool[Any] | str) -> None:
@@ -68,8 +69,13 @@ class Client:
     ) -> bool:
         """Return whether the workflow may spend `additional_cost` US dollars more.
 
-        Locks the workflow's total until the transaction ends: check, call and record in one
-        transaction is an exact cap. A stored cap wins; `max_cost` can only lower it.
+        Holds off all other spend of the organization until the transaction ends, so never
+        keep that transaction open while a model answers. Before a call whose cost is not known yet,
+        ask in a transaction of its own, or ask `estimate_workflow_cost_limit`, and record
+        afterwards: that is advice, and two callers at once can both be told yes. Where the cost is
+        known, check and record in one transaction are an exact cap.
+
+        A stored cap wins; `max_cost` can only lower it.
 
         Raises:
             UnknownId: no such workflow (TS404).
@@ -89,6 +95,8 @@ class Client:
         organization_id: UUID | None = None,
     ) -> bool:
         """Return the same answer without a lock, so it works read-only and on replicas.
+
+        The question to ask before a model call. Two callers at once can both be told yes.
 
         Raises:
             UnknownId: no such workflow (TS404).
@@ -176,8 +184,10 @@ class Client:
     ) -> Budget:
         """Store a cap in US dollars: (workflow, its id, total) or (organization, None, month).
 
+        For service_role, and for owners and admins of the organization.
+
         Raises:
-            PermissionDenied: the caller is not owner or admin (42501).
+            PermissionDenied: the caller is none of those (42501).
             UnknownId: no such organization or workflow (TS404).
             InvalidArgument: an unknown scope or window, or a limit out of bounds (22023).
         """
@@ -191,8 +201,10 @@ class Client:
     ) -> Budget:
         """Take a stored cap away; `limit_usd` of the answer is None.
 
+        For service_role, and for owners and admins of the organization.
+
         Raises:
-            PermissionDenied: the caller is not owner or admin (42501).
+            PermissionDenied: the caller is none of those (42501).
             UnknownId: no such budget (TS404).
         """
         return self._transport.run(calls.remove_budget(organization_id, scope, scope_id, window))
@@ -200,7 +212,10 @@ class Client:
     def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.
 
+        For service_role and signed-in callers.
+
         Raises:
+            PermissionDenied: the caller is neither (42501).
             InvalidArgument: an empty name or an unknown time zone (22023).
         """
         return self._transport.run(calls.create_organization(name, time_zone=time_zone))
@@ -215,6 +230,7 @@ class AsyncClient:
 
     Every method raises `TallystickError` or one of its classes when the database refuses, and
     TypeError before anything is sent when an argument has the wrong type (money is a `Decimal`).
+    What else can go wrong, a lost connection for one, stays the driver's own error.
     """
 
     def __init__(
@@ -255,8 +271,13 @@ class AsyncClient:
     ) -> bool:
         """Return whether the workflow may spend `additional_cost` US dollars more.
 
-        Locks the workflow's total until the transaction ends: check, call and record in one
-        transaction is an exact cap. A stored cap wins; `max_cost` can only lower it.
+        Holds off all other spend of the organization until the transaction ends, so never
+        keep that transaction open while a model answers. Before a call whose cost is not known yet,
+        ask in a transaction of its own, or ask `estimate_workflow_cost_limit`, and record
+        afterwards: that is advice, and two callers at once can both be told yes. Where the cost is
+        known, check and record in one transaction are an exact cap.
+
+        A stored cap wins; `max_cost` can only lower it.
 
         Raises:
             UnknownId: no such workflow (TS404).
@@ -276,6 +297,8 @@ class AsyncClient:
         organization_id: UUID | None = None,
     ) -> bool:
         """Return the same answer without a lock, so it works read-only and on replicas.
+
+        The question to ask before a model call. Two callers at once can both be told yes.
 
         Raises:
             UnknownId: no such workflow (TS404).
@@ -363,8 +386,10 @@ class AsyncClient:
     ) -> Budget:
         """Store a cap in US dollars: (workflow, its id, total) or (organization, None, month).
 
+        For service_role, and for owners and admins of the organization.
+
         Raises:
-            PermissionDenied: the caller is not owner or admin (42501).
+            PermissionDenied: the caller is none of those (42501).
             UnknownId: no such organization or workflow (TS404).
             InvalidArgument: an unknown scope or window, or a limit out of bounds (22023).
         """
@@ -378,8 +403,10 @@ class AsyncClient:
     ) -> Budget:
         """Take a stored cap away; `limit_usd` of the answer is None.
 
+        For service_role, and for owners and admins of the organization.
+
         Raises:
-            PermissionDenied: the caller is not owner or admin (42501).
+            PermissionDenied: the caller is none of those (42501).
             UnknownId: no such budget (TS404).
         """
         return await self._transport.run(
@@ -389,7 +416,10 @@ class AsyncClient:
     async def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.
 
+        For service_role and signed-in callers.
+
         Raises:
+            PermissionDenied: the caller is neither (42501).
             InvalidArgument: an empty name or an unknown time zone (22023).
         """
         return await self._transport.run(calls.create_organization(name, time_zone=time_zone))

@@ -4,6 +4,7 @@ The database raises with a code, a stable message, a DETAIL that is a JSON objec
 HINT that says what to do next. `error_from` turns those four into an exception; every transport
 feeds it, so the same refusal is the same class over psycopg and over HTTP. The codes are those of
 the view `public.tallystick_errors`. The classes are named after what happened, without a suffix.
+Other errors, a lost connection or a full disk for one, stay the driver's own: `is_refusal` decides.
 """
 
 from __future__ import annotations
@@ -18,29 +19,30 @@ if TYPE_CHECKING:
 
 
 class TallystickError(Exception):
-    """A refusal by the database. Codes that have no class of their own raise this one.
+    """A refusal by the database. A code of ours that has no class of its own raises this one.
 
     Attributes:
         code: the SQLSTATE, for example ``TS404``.
         message: the stable sentence of the error, without values.
         details: the facts, parsed; numbers with a fraction are `Decimal`. A DETAIL that is not a
-            JSON object (PostgreSQL's own errors) is kept as ``{"detail": text}``.
+            JSON object (PostgreSQL's own words) is kept as ``{"detail": text}``.
         hint: the next step, or None.
     """
 
     def __init__(
         self,
         message: str,
-        *,
         code: str,
         details: Mapping[str, object] | None = None,
         hint: str | None = None,
     ) -> None:
         """Keep the four parts of a refusal."""
-        super().__init__(message)
+        facts = dict(details or {})
+        # Exactly the arguments, because copying and pickling call the class with them.
+        super().__init__(message, code, facts, hint)
         self.message = message
         self.code = code
-        self.details: Mapping[str, object] = MappingProxyType(dict(details or {}))
+        self.details: Mapping[str, object] = facts
         self.hint = hint
 
     def __str__(self) -> str:
@@ -88,19 +90,24 @@ ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(
 """Every code of `public.tallystick_errors` and its class; a test holds the two equal."""
 
 
+def is_refusal(code: str | None) -> bool:
+    """Tell whether an SQLSTATE is in the registry, or is one of ours that is newer than it."""
+    return code is not None and (code in ERRORS or code.startswith("TS"))
+
+
 def error_from(
     code: str, message: str, detail: str | None = None, hint: str | None = None
 ) -> TallystickError:
     """Build the exception for a refusal, from the four texts any transport can read.
 
     Args:
-        code: the SQLSTATE. An unregistered one gives a plain `TallystickError`.
+        code: an SQLSTATE that `is_refusal`. An unregistered one gives a plain `TallystickError`.
         message: the primary message.
         detail: the DETAIL text, a JSON object where the refusal is ours.
         hint: the HINT text.
     """
     error_class = ERRORS.get(code, TallystickError)
-    return error_class(message, code=code, details=_facts(detail), hint=hint or None)
+    return error_class(message, code, _facts(detail), hint or None)
 
 
 def _facts(detail: str | None) -> Mapping[str, object]:

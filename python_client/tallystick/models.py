@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from types import MappingProxyType, UnionType
+from types import UnionType
 from typing import TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -137,7 +137,7 @@ def _to_utc(value: object) -> datetime:
 def _to_document(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise TypeError(f"expected a JSON object, not {type(value).__name__}")
-    return MappingProxyType(dict(value))
+    return dict(value)
 
 
 _CONVERTERS: Mapping[object, Callable[[object], object]] = {

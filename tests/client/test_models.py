@@ -1,6 +1,8 @@
 """Models are read exactly, from a driver's values and from JSON's text."""
 
+import copy
 import dataclasses
+import pickle
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -83,15 +85,24 @@ def test_money_is_read_exactly(value: object) -> None:
     assert to_decimal(value) == Decimal("0.1")
 
 
+WORKFLOW = {
+    "id": ID,
+    "organization_id": ID,
+    "workflow_data": {"total_ai_cost": 0, "steps": [{"weight": Decimal("1.50")}]},
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+
+
 def test_the_total_of_a_workflow_is_a_decimal() -> None:
-    workflow = Workflow(
-        id=ID,
-        organization_id=ID,
-        workflow_data={"total_ai_cost": 0},
-        created_at=NOON,
-        updated_at=NOON,
-    )
-    assert isinstance(workflow.total_ai_cost, Decimal)
+    assert isinstance(from_row(Workflow, WORKFLOW).total_ai_cost, Decimal)
+
+
+def test_a_workflow_can_be_copied_pickled_and_taken_apart() -> None:
+    workflow = from_row(Workflow, WORKFLOW)
+    assert copy.deepcopy(workflow) == workflow
+    assert pickle.loads(pickle.dumps(workflow)) == workflow  # noqa: S301
+    assert dataclasses.asdict(workflow) == WORKFLOW
 
 
 @pytest.mark.parametrize("model", [Organization, Workflow, Budget, Finding])

@@ -43,14 +43,24 @@ def test_the_wheel_is_typed_and_licensed(unpacked: Path) -> None:
     ]
 
 
-def test_an_installed_package_uses_the_sql_it_carries(unpacked: Path) -> None:
-    script = "from tallystick import migrations as m; print(m.sql_folder('migrations'))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
+def run(unpacked: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments],
         cwd=unpacked.parent,
         env={**os.environ, "PYTHONPATH": str(unpacked)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+def test_an_installed_package_uses_the_sql_it_carries(unpacked: Path) -> None:
+    script = "from tallystick import migrations as m; print(m.sql_folder('migrations'))"
+    done = run(unpacked, "-c", script)
     assert Path(done.stdout.strip()) == unpacked / "tallystick" / "_sql" / "migrations"
+
+
+def test_the_tool_without_its_extra_says_how_to_get_it(unpacked: Path) -> None:
+    # -S leaves out what is installed beside the standard library.
+    done = run(unpacked, "-S", "-m", "tallystick.cli.main", "status")
+    assert (done.returncode, "tallystick[cli]" in done.stderr) == (1, True)

@@ -1,21 +1,38 @@
 """The commands as a user types them."""
 
+import os
+import shlex
+import sys
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner, Result
 
+from tallystick.cli import demo
+from tallystick.cli.host import Host
 from tallystick.cli.main import app
+from tallystick.cli.replay import replay_with_progress
 from tallystick.local import LocalServer, LocalServerError
 from tallystick.replay.formats import own
+from tallystick.replay.session import Replay
 from tests.replay.conftest import WriteFile
-from tests.support.servers import Database, throwaway_folder
+from tests.support.servers import Database, Server, throwaway_folder
 
+UNKNOWN = "00000000-0000-7000-8000-000000000001"
 USAGE = """timestamp,model,prompt_tokens,completion_tokens,workflow
 2026-11-02T09:00:00,gpt-4o,1000,300,chat
 2026-11-02T09:01:00,gpt-4o,1000,300,chat
 2026-11-02T09:02:00,gpt-4o-mini,1000,300,search
 """
+
+
+def ledger_rows(database: Database) -> int:
+    with database.connect() as connection:
+        return connection.execute("select from public.ai_usage_ledger").rowcount
 
 
 def tallystick(*arguments: object) -> Result:
@@ -29,17 +46,18 @@ def test_replay_reports_and_a_second_run_says_nothing_was_recorded_twice(
     options = ("--database-url", database.url(), "--workflow-limit", "$0.0100", "--workers", 2)
     first = tallystick("replay", path, *options)
     assert first.exit_code == 0, first.output
-    assert "2 recorded, 1 refused" in first.output
+    assert ledger_rows(database) == 2
     second = tallystick("replay", path, *options)
     assert second.exit_code == 0
-    assert "nothing recorded twice: 2 rows already in the ledger" in second.output
+    assert "2 rows already" in second.output
+    assert ledger_rows(database) == 2
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--format", "azure"), "line 1: the column ContextTokens is missing"),
-        (("--organization", "00000000-0000-7000-8000-000000000001"), "no organization has the id"),
+        (("--format", "azure"), "line 1"),
+        (("--organization", UNKNOWN), UNKNOWN),
         (("--monthly-limit", "1e20"), "[22023]"),
     ],
 )
@@ -57,7 +75,7 @@ def test_a_malformed_file_writes_nothing(database: Database, write: WriteFile) -
     path = write("usage.csv", USAGE + "2026-11-02T09:03:00,gpt-4o,many,300,chat\n")
     result = tallystick("replay", path, "--database-url", database.url())
     assert result.exit_code == 1
-    assert f"{path}, line 5: prompt_tokens must be a whole number" in result.stderr
+    assert f"{path}, line 5: prompt_tokens" in result.stderr
     with database.connect() as connection:
         assert connection.execute("select from tenancy.organizations").rowcount == 0
 
@@ -71,7 +89,7 @@ def test_help_names_the_columns_of_our_own_format() -> None:
 def test_an_amount_that_is_none_is_refused(write: WriteFile) -> None:
     result = tallystick("replay", write("usage.csv", USAGE), "--monthly-limit", "much")
     assert result.exit_code == 2
-    assert "'much' is not an amount of US dollars" in result.stderr
+    assert "'much'" in result.stderr
 
 
 def test_a_database_without_tallystick_is_named_as_such(
@@ -80,7 +98,7 @@ def test_a_database_without_tallystick_is_named_as_such(
     for command in (("replay", write("usage.csv", USAGE)), ("verify",)):
         result = tallystick(*command, "--database-url", bare_database.url())
         assert result.exit_code == 1
-        assert "run `tallystick migrate`" in result.stderr
+        assert "tallystick migrate" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["replay", "verify"])
@@ -105,7 +123,8 @@ def test_ctrl_c_says_how_to_go_on(
     path = write("usage.csv", USAGE)
     result = tallystick("replay", path, "--database-url", database.url())
     assert result.exit_code == 1
-    assert "running it again goes on from there" in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_verify_counts_what_it_checked_and_lists_what_is_wrong(
@@ -115,7 +134,7 @@ def test_verify_counts_what_it_checked_and_lists_what_is_wrong(
     tallystick("replay", write("usage.csv", USAGE), *url, "--organization", "Acme")
     good = tallystick("verify", *url)
     assert good.exit_code == 0
-    assert "Nothing wrong: 3 ledger rows of 1 organization checked" in good.output
+    assert "3 ledger rows of 1 organization" in good.output
     with database.connect() as connection:
         connection.execute("insert into tenancy.organizations (name) values ('Other')")
         connection.execute("update metering.usage_rollups set requests = requests + 1")
@@ -126,28 +145,89 @@ def test_verify_counts_what_it_checked_and_lists_what_is_wrong(
     assert other.exit_code == 0
     unknown = tallystick("verify", *url, "--organization", "Nobody")
     assert unknown.exit_code == 1
-    assert "0 organizations answer to 'Nobody'" in unknown.stderr
+    assert "'Nobody'" in unknown.stderr
 
 
-def test_demo_tells_the_whole_story_and_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> list[Replay]:
+    """What the demo replayed, in order."""
+    kept: list[Replay] = []
+
+    def keep(*arguments: Any) -> Replay:
+        kept.append(replay_with_progress(*arguments))
+        return kept[-1]
+
+    monkeypatch.setattr(demo, "replay_with_progress", keep)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("TALLYSTICK_STACK", raising=False)
+    return kept
+
+
+def assert_told(result: Result, first: Replay, second: Replay) -> None:
+    assert result.exit_code == 0, result.output
+    # Every call that is counted as held by the agent's cap was, and no other.
+    text = " ".join(result.output.split())
+    assert f"{first.run.count('over workflow cap')} calls" in text
+    assert 0 < first.run.count("over workflow cap") < len(first.run.outcomes)
+    assert second.already_recorded == first.run.count("recorded") > 0
+    assert second.run.count("recorded") == 0
+    assert "WRONG" not in text
+    assert "research-agent" in text
+
+
+def test_demo_tells_the_whole_story_and_can_be_repeated(
+    monkeypatch: pytest.MonkeyPatch, replays: list[Replay]
+) -> None:
     with throwaway_folder() as folder:
-        monkeypatch.setenv("TALLYSTICK_STATE", str(folder))
-        server = LocalServer(folder, durable=False)
+        state = folder / "a state"
+        monkeypatch.setenv("TALLYSTICK_STATE", str(state))
+        server = LocalServer(state, durable=False)
         server.start()
         try:
             outputs = [tallystick("demo") for _ in range(2)]
         finally:
             server.stop()
-    for result in outputs:
-        assert result.exit_code == 0, result.output
-        for words in (
-            "1. A Postgres of your own",
-            "a sample that Tallystick generated, not real usage",
-            "research-agent",
-            "Nothing recorded twice",
-            "Nothing wrong",
-            "Look further",
-            "tallystick_demo",
-        ):
-            assert words in result.output
-        assert "WRONG" not in result.output
+        for result in outputs:
+            assert_told(result, replays.pop(0), replays.pop(0))
+            assert "tallystick down" in result.output
+            assert server.password in result.output
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_demo_uses_the_server_it_is_given(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replays: list[Replay],
+    by_option: bool,
+) -> None:
+    name = f"tallystick_test_demo_{os.getpid()}"
+    monkeypatch.setattr(demo, "DATABASE", name)
+    monkeypatch.setattr(demo, "MONTHLY_LIMIT", Decimal("5.00"))  # so that both caps refuse
+    monkeypatch.setenv("TALLYSTICK_STATE", str(tmp_path))
+    if not by_option:
+        monkeypatch.setenv("DATABASE_URL", server.owner_url)
+    try:
+        result = tallystick("demo", *(["--database-url", server.owner_url] if by_option else []))
+    finally:
+        with psycopg.connect(server.admin_url, autocommit=True) as admin:
+            admin.execute(f"drop database if exists {name} with (force)")
+    assert_told(result, *replays)
+    assert replays[0].run.count("over monthly cap") > 0
+    # No local server was made.
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+    assert "tallystick down" not in result.output
+
+
+def test_what_the_demo_suggests_survives_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "executable", "/a tree/bin/python")
+    # Without the password: that of somebody's own server is not for the screen.
+    psql, *_, replay, _ = Host("postgresql://me:secret@host:1/x?sslmode=require").invitations(
+        "demo"
+    )
+    target = {"user": "me", "host": "host", "port": "1", "dbname": "demo", "sslmode": "require"}
+    assert conninfo_to_dict(shlex.split(psql)[-1]) == target
+    assert conninfo_to_dict(shlex.split(replay)[-1]) == target
+    assert shlex.split(replay)[0] == "/a tree/bin/python"
+    assert Path(shlex.split(psql)[0]).exists()

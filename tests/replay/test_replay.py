@@ -1,17 +1,26 @@
 """Whole replays against the database: exact totals, exact caps, nothing twice."""
 
 import json
+import re
 from collections import defaultdict
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
 
+import psycopg
 import pytest
 from rich.console import Console
 
-from tallystick import Client, TallystickError
+from tallystick import Client
 from tallystick.replay.books import OrganizationNotFound
-from tallystick.replay.report import agrees, proof, report
+from tallystick.replay.report import (
+    DEFAULT_MONTHLY_CAP,
+    DEFAULT_WORKFLOW_CAP,
+    agrees,
+    proof,
+    report,
+)
+from tallystick.replay.rows import UsageFileError
 from tallystick.replay.sample import sample_csv
 from tallystick.replay.session import OrganizationFrozen, Replay
 from tests.replay.conftest import ReplayFile, WriteFile
@@ -86,6 +95,49 @@ def test_a_longer_export_adds_only_its_new_rows(
     assert ledger(database)[0] == 60
 
 
+OPENAI = "start_time,project_id,model,num_model_requests,input_tokens,output_tokens\n"
+MORNING = "1759622400,proj_1,gpt-4o,3,1000,10\n"
+NOON = "1759644000,proj_1,gpt-4o,2,500,9\n"
+
+
+def test_a_longer_openai_export_adds_only_its_new_buckets(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    replay_file(write("morning.csv", OPENAI + MORNING))
+    # The same bucket of another project, key or user is another bucket.
+    other = MORNING.replace("proj_1", "proj_2")
+    replay = replay_file(write("noon.csv", OPENAI + NOON + other + MORNING))
+    assert (replay.already_recorded, len(answers(replay))) == (3, 5)
+    assert replay.books.ledger.tokens == 1010 + 509 + 1010
+    assert agrees(replay)
+
+
+@pytest.mark.parametrize("grown", ["5,1700,17", "3,1001,10", "4,1000,10", "2,600,6"])
+def test_an_openai_bucket_that_has_changed_is_refused_by_file_and_place(
+    database: Database, write: WriteFile, replay_file: ReplayFile, grown: str
+) -> None:
+    replay_file(write("early.csv", OPENAI + MORNING))
+    before = ledger(database)
+    late = write("late.csv", OPENAI + NOON + MORNING.replace("3,1000,10", grown))
+    with pytest.raises(UsageFileError) as refused:
+        replay_file(late)
+    assert (refused.value.path, refused.value.place) == (late, "line 3")
+    assert ledger(database) == before
+
+
+def test_a_row_recorded_under_its_own_id_with_other_tokens_is_refused(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    row = "timestamp,prompt_tokens,completion_tokens,request_id\n2026-11-02T09:00:00,10,{},req-1\n"
+    replay_file(write("one.csv", row.format(5)))
+    with pytest.raises(UsageFileError) as refused:
+        replay_file(write("two.csv", row.format(6)))
+    assert refused.value.place == "line 2"
+    # Another model has another price, but it is the same row.
+    again = replay_file(write("three.csv", row.format(5)), model="gpt-4o-mini")
+    assert (again.already_recorded, answers(again)) == (1, [])
+
+
 def test_rows_that_are_left_out_are_counted(
     database: Database, write: WriteFile, replay_file: ReplayFile
 ) -> None:
@@ -137,6 +189,7 @@ def test_caps_refuse_exactly_what_an_independent_count_refuses(
             expected.append("recorded")
             spent[request.workflow] += request.cost
     assert answers(replay) == expected
+    assert all(replay.run.count(answer) == expected.count(answer) for answer in set(expected))
     assert set(expected) == {"recorded", "over workflow cap", "over monthly cap"}
     assert agrees(replay)
 
@@ -190,6 +243,23 @@ def test_without_stored_caps_the_documented_defaults_apply(
     assert (replay.caps.month, replay.caps.workflow) == (None, {None})
 
 
+def test_the_defaults_the_report_names_are_those_of_the_functions(database: Database) -> None:
+    with database.connect() as connection:
+        rows = connection.execute(
+            "select p.proname, pg_get_function_arguments(p.oid) from pg_proc as p"
+            " where p.pronamespace = 'public'::regnamespace and p.proname in"
+            " ('check_workflow_cost_limit', 'check_organization_monthly_quota')"
+        ).fetchall()
+    defaults = {
+        name: [Decimal(number) for number in re.findall(r"DEFAULT ([\d.]+)", arguments)]
+        for name, arguments in rows
+    }
+    assert defaults == {
+        "check_workflow_cost_limit": [DEFAULT_WORKFLOW_CAP],
+        "check_organization_monthly_quota": [DEFAULT_MONTHLY_CAP],
+    }
+
+
 def test_a_replay_that_fails_goes_on_where_it_stopped(
     database: Database, write: WriteFile, replay_file: ReplayFile
 ) -> None:
@@ -206,7 +276,7 @@ def test_a_replay_that_fails_goes_on_where_it_stopped(
             "create trigger trip before insert on public.ai_usage_ledger"
             " for each row execute function tests.trip()"
         )
-    with pytest.raises(TallystickError, match="tripped"):
+    with pytest.raises(psycopg.errors.RaiseException):
         replay_file(path, workers=4)
     recorded = ledger(database)[0]
     assert recorded < 60
@@ -246,7 +316,7 @@ def test_a_frozen_organization_is_named_as_the_reason(
     replay_file(path)
     with database.connect() as connection:
         connection.execute("update tenancy.organizations set frozen_at = now()")
-    with pytest.raises(OrganizationFrozen, match="'Acme' is frozen"):
+    with pytest.raises(OrganizationFrozen):
         replay_file(path)
 
 
@@ -259,10 +329,10 @@ def test_an_organization_can_be_named_by_its_id(
     assert replay_file(path, organization=str(acme.id)).payer.name == "Acme"
     with database.connect() as connection:
         Client(connection).create_organization("Acme")
-    with pytest.raises(OrganizationNotFound, match="2 organizations are named 'Acme'"):
+    with pytest.raises(OrganizationNotFound, match=str(acme.id)):  # one of the ids to choose from
         replay_file(path, organization="Acme")
     unknown = "00000000-0000-7000-8000-000000000001"
-    with pytest.raises(OrganizationNotFound, match=f"no organization has the id {unknown}"):
+    with pytest.raises(OrganizationNotFound, match=unknown):
         replay_file(path, organization=unknown)
 
 
@@ -313,18 +383,17 @@ def test_the_report_tells_the_story_of_the_sample(
     for columns in (80, 100):
         text = shown(replay, columns)
         assert max(map(len, text.splitlines())) <= columns
+        recorded = len(replay.run.outcomes) - refused
         for words in (
-            f"{len(replay.run.outcomes) - refused:,} recorded, {refused:,} refused",
+            f"{recorded:,} recorded",
+            f"{refused:,} refused",
             "claude-sonnet-4-5",
-            "Cost over time",
-            "1 workflow reached the cap; most refused: research-agent",
+            f"research-agent ({refused:,})",
             "audit.verify_integrity()",
-            "no findings  ok",
         ):
             assert words in text
         assert "WRONG" not in text
-        kept = f"nothing recorded twice: {replay.books.ledger.requests:,} rows already in"
-        assert kept in shown(again, columns)
+        assert f"{replay.books.ledger.requests:,} rows already" in shown(again, columns)
 
 
 def test_the_sample_is_the_same_every_time_and_changes_with_its_seed() -> None:

@@ -19,8 +19,8 @@ from psycopg import sql
 
 from tallystick import migrations
 from tallystick.local import DEFAULT_MAJOR, LocalServer, find_engine
+from tallystick.local.container import supabase_container
 
-DOCKER_IMAGE = "supabase/postgres:17.6.1.167"
 # The client programs of the wheel: they talk to every server version we support.
 CLIENT = find_engine(18)
 MEMORY_NEEDED = 4 * 1024**3  # bytes free before data are put into memory; far above the use
@@ -203,17 +203,5 @@ def foreign_server(url: str) -> Iterator[Server]:
 @contextmanager
 def docker_server() -> Iterator[Server]:
     """Lend Supabase's own image in a container."""
-    import docker
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy
-
-    try:
-        docker.from_env(timeout=5).close()
-    except docker.errors.DockerException as error:
-        raise RuntimeError(f"TALLYSTICK_STACK=docker needs a running Docker: {error}") from None
-    ready = LogMessageWaitStrategy("database system is ready to accept connections", times=2)
-    container = DockerContainer(DOCKER_IMAGE).with_env("POSTGRES_PASSWORD", "postgres")
-    with container.with_exposed_ports(5432).waiting_for(ready) as running:
-        host, port = running.get_container_host_ip(), running.get_exposed_port(5432)
-        with foreign_server(f"postgresql://postgres:postgres@{host}:{port}/postgres") as server:
-            yield server
+    with supabase_container() as url, foreign_server(url) as server:
+        yield server

@@ -1,6 +1,7 @@
 """Entry point of the command line tool."""
 
 import sys
+from typing import NoReturn
 
 import psycopg
 import typer
@@ -26,9 +27,22 @@ def main() -> None:
     """Run the tool; a server or database that cannot be used is a message, not a traceback."""
     try:
         app(prog_name="tallystick")
-    except (LocalServerError, psycopg.OperationalError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    except LocalServerError as error:
+        _fail(str(error))
+    except psycopg.Error as error:
+        _fail(_one_line(error))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    sys.exit(1)
+
+
+def _one_line(error: psycopg.Error) -> str:
+    """Return what the server says first, without the statement it says it about."""
+    told = [error.diag.message_primary or str(error), error.diag.message_hint]
+    text = " ".join(" ".join(part.split()) for part in told if part)
+    return f"[{error.sqlstate}] {text}" if error.sqlstate else text
 
 
 if __name__ == "__main__":

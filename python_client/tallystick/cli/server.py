@@ -6,6 +6,7 @@ import psycopg
 import typer
 
 from tallystick import migrations
+from tallystick.cli.program import program
 from tallystick.local import DEFAULT_MAJOR, LocalServer
 
 
@@ -38,7 +39,7 @@ def status() -> None:
     server = LocalServer()
     typer.echo(f"State folder: {server.state}")
     if not server.is_running:
-        typer.echo("Not running. Start it with: tallystick up")
+        typer.echo(f"Not running. Start it with: {program()} up")
         raise typer.Exit(1)
     waiting = migrations.pending(server.url())
     typer.echo(f"Postgres {server.major} is running: {server.url()}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import psycopg
 import typer
 
+from tallystick.cli.program import program
 from tallystick.errors import TallystickError
 from tallystick.local import LocalServer, LocalServerError
 from tallystick.replay.books import OrganizationNotFound
@@ -40,7 +41,7 @@ def database(url: str | None) -> str:
     server = LocalServer()
     if not server.is_running:
         raise LocalServerError(
-            "no database: start the local one with `tallystick up`, or name one with "
+            f"no database: start the local one with `{program()} up`, or name one with "
             "--database-url."
         )
     return server.url()
@@ -56,7 +57,7 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("stopped. What was recorded stays; running it again goes on from there.")
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        _fail("Tallystick is not installed in this database: run `tallystick migrate`.")
+        _fail(f"Tallystick is not installed in this database: run `{program()} migrate`.")
 
 
 def _fail(message: str) -> None:

@@ -242,7 +242,7 @@ class LocalServer:
 
     def _first_memory(self) -> _Memory:
         memory = _Memory(
-            major=self._wanted_major or DEFAULT_MAJOR,
+            major=self.engine.major,  # one that is not installed must not be remembered
             port=_free_port(),
             password=secrets.token_urlsafe(18),
         )

@@ -48,6 +48,15 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the ledger holds under a request id; no tokens when the row itself is not kept."""
+
+    request_id: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sums:
     """A count and sums over the ledger or over what was derived from it."""
 
@@ -85,6 +94,14 @@ select count(*) as requests,
   coalesce(sum(l.cost), 0) as cost
 from metering.request_keys as k
 join public.ai_usage_ledger as l on l.organization_id = k.organization_id and l.id = k.subject_id
+where k.organization_id = %s and k.operation = 'record' and k.request_id = any(%s)
+"""
+
+_RECORDED: LiteralString = """
+select k.request_id, l.prompt_tokens, l.completion_tokens
+from metering.request_keys as k
+left join public.ai_usage_ledger as l
+  on l.organization_id = k.organization_id and l.id = k.subject_id
 where k.organization_id = %s and k.operation = 'record' and k.request_id = any(%s)
 """
 
@@ -162,15 +179,11 @@ def _organizations(connection: AnyConnection, name_or_id: str) -> list[Payer]:
 
 def already_recorded(
     connection: AnyConnection, organization_id: UUID, request_ids: Sequence[str]
-) -> set[str]:
-    """Return which request ids the organization's ledger already knows."""
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        cursor.execute(
-            "select request_id from metering.request_keys"
-            " where organization_id = %s and operation = 'record' and request_id = any(%s)",
-            [organization_id, list(request_ids)],
-        )
-        return set(cursor.fetchall())
+) -> dict[str, Recorded]:
+    """Return which of the request ids the organization's ledger already knows, and their tokens."""
+    with connection.cursor(row_factory=class_row(Recorded)) as cursor:
+        cursor.execute(_RECORDED, [organization_id, list(request_ids)])
+        return {found.request_id: found for found in cursor}
 
 
 def existing_workflows(

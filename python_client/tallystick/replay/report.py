@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _CHART_HEIGHT = 5
 _CHART_WIDTH = 64
 _BAR_WIDTH = 24
-_DEFAULT_WORKFLOW_CAP = Decimal("1.00")  # of check_workflow_cost_limit
-_DEFAULT_MONTHLY_CAP = Decimal("25.00")  # of check_organization_monthly_quota
+DEFAULT_WORKFLOW_CAP = Decimal("1.00")  # of check_workflow_cost_limit
+DEFAULT_MONTHLY_CAP = Decimal("25.00")  # of check_organization_monthly_quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _refused(replay: Replay) -> RenderableType:
         grid,
         replay,
         "organization, per month",
-        _cap(replay.caps.month, _DEFAULT_MONTHLY_CAP),
+        _cap(replay.caps.month, DEFAULT_MONTHLY_CAP),
         "over monthly cap",
     )
     return Group(grid, *(Text(note, style="dim") for note in _notes_on_refusals(replay)))
@@ -244,7 +244,7 @@ def _notes_on_refusals(replay: Replay) -> Iterator[str]:
             f"{len(hit):,} {'workflow' if len(hit) == 1 else 'workflows'} reached the cap; "
             f"most refused: {name} ({number:,})"
         )
-    month = replay.caps.month or _DEFAULT_MONTHLY_CAP
+    month = replay.caps.month or DEFAULT_MONTHLY_CAP
     if replay.books.month > month:
         yield (
             "The quota admits while the month is below its limit, so the call that reached it "
@@ -270,7 +270,7 @@ def _workflow_cap(replay: Replay) -> str:
     caps = replay.caps.workflow
     if len(caps) > 1:
         return "stored, differing"
-    return _cap(next(iter(caps), None), _DEFAULT_WORKFLOW_CAP)
+    return _cap(next(iter(caps), None), DEFAULT_WORKFLOW_CAP)
 
 
 def _cap(stored: Decimal | None, default: Decimal) -> str:

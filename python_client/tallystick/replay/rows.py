@@ -21,12 +21,16 @@ class UsageFileError(Exception):
         problem: what is wrong, as a sentence without a full stop.
     """
 
-    def __init__(self, path: Path, problem: str, *, place: str = "") -> None:
+    def __init__(self, path: Path, problem: str, place: str = "") -> None:
         """Keep where and what."""
-        super().__init__(f"{path}{f', {place}' if place else ''}: {problem}")
+        super().__init__(path, problem, place)  # all of them, so that it can be copied
         self.path = path
         self.place = place
         self.problem = problem
+
+    def __str__(self) -> str:
+        """Return file, place and problem on one line."""
+        return f"{self.path}{f', {self.place}' if self.place else ''}: {self.problem}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Sending requests through the caps: N workers, each request one transaction.
 
-Per request, in one transaction: both checks, then the record. `check_workflow_cost_limit` locks
-until the commit, so the caps are exact however many workers run.
+Per request, in one transaction: both checks, then the record. The cost is known already, and
+`check_workflow_cost_limit` holds off all other spend of the organization until the commit, so the
+caps are exact however many workers run.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class Run:
     outcomes: tuple[Outcome, ...]
     seconds: float
     workers: int
+
+    def count(self, answer: Answer) -> int:
+        """Return how many requests got this answer."""
+        return sum(outcome.answer == answer for outcome in self.outcomes)
 
 
 def run(

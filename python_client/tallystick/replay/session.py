@@ -10,13 +10,14 @@ import psycopg
 from tallystick.client import Client
 from tallystick.replay import books
 from tallystick.replay.plan import workflow_id
+from tallystick.replay.rows import UsageFileError
 from tallystick.replay.run import Run, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
-    from tallystick.replay.books import AnyConnection, Books, Caps, Payer
+    from tallystick.replay.books import AnyConnection, Books, Caps, Payer, Recorded
     from tallystick.replay.plan import Plan, Request
     from tallystick.replay.rows import UsageFile
     from tallystick.replay.run import Answer
@@ -88,6 +89,7 @@ def replay_plan(
     Raises:
         OrganizationNotFound: the organization's name is ambiguous, or its id unknown.
         OrganizationFrozen: it is frozen.
+        UsageFileError: a row is in the ledger already, with other tokens.
         TallystickError: the database refused something other than the spend.
         psycopg.OperationalError: the database cannot be reached.
     """
@@ -99,7 +101,7 @@ def replay_plan(
             raise OrganizationFrozen(f"the organization {payer.name!r} is frozen")
         ids = [request.request_id for request in plan.requests]
         known = books.already_recorded(connection, payer.id, ids)
-        waiting = [request for request in plan.requests if request.request_id not in known]
+        waiting = _not_recorded(usage, plan, known)
         caps = _prepare(connection, payer, waiting, settings)
         on_start(len(waiting))
         done = run(
@@ -119,6 +121,31 @@ def replay_plan(
             run=done,
             books=books.read_books(connection, payer.id, recorded),
         )
+
+
+def _not_recorded(usage: UsageFile, plan: Plan, known: Mapping[str, Recorded]) -> list[Request]:
+    """Return the requests the ledger does not have; one it has with other tokens is an error.
+
+    Tokens are compared, not the cost: another price list must not make a new request of a row.
+    """
+    waiting = []
+    for request in plan.requests:
+        recorded = known.get(request.request_id)
+        if recorded is None:
+            waiting.append(request)
+        elif recorded.prompt_tokens is not None and (
+            (recorded.prompt_tokens, recorded.completion_tokens)
+            != (request.prompt_tokens, request.completion_tokens)
+        ):
+            grown = "; the bucket has changed since" if usage.format == "openai" else ""
+            raise UsageFileError(
+                usage.path,
+                f"recorded before with other tokens: {recorded.prompt_tokens} in, "
+                f"{recorded.completion_tokens} out, now {request.prompt_tokens} in, "
+                f"{request.completion_tokens} out{grown}",
+                request.place,
+            )
+    return waiting
 
 
 def _prepare(

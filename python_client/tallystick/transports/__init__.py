@@ -9,8 +9,9 @@ psycopg (`tallystick.transports.psycopg`). One over supabase-py plugs in here; i
    the readers refuse a float with TypeError rather than use it);
 3. hand `call.read` a sequence of mappings: a composite result is one row, a set its rows, a scalar
    ``v`` is ``[{call.function: v}]``, void (HTTP 204) is any one row;
-4. turn an error body ``{code, message, details, hint}`` into ``error_from(code, message, details,
-   hint)`` and raise it, whatever the HTTP status. Network trouble stays the driver's own error;
+4. turn an error body ``{code, message, details, hint}`` whose code ``is_refusal`` into
+   ``error_from(code, message, details, hint)`` and raise it, whatever the HTTP status. Other codes
+   and network trouble stay the driver's own errors;
 5. say in its docstring that each call is a transaction of its own: `check_workflow_cost_limit`
    then guards nothing that happens after it returned;
 6. answer `read_only()` with a transport that sends GET for the functions that are STABLE.
@@ -36,7 +37,8 @@ class Transport(Protocol):
         """Execute the call and return what its reader makes of the rows.
 
         Raises:
-            TallystickError: the database refused; the class goes by the code.
+            TallystickError: the database refused; the class goes by the code. Other errors are
+                the driver's own.
         """
         ...
 
@@ -57,7 +59,8 @@ class AsyncTransport(Protocol):
         """Execute the call and return what its reader makes of the rows.
 
         Raises:
-            TallystickError: the database refused; the class goes by the code.
+            TallystickError: the database refused; the class goes by the code. Other errors are
+                the driver's own.
         """
         ...
 

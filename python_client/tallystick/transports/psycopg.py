@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from tallystick.errors import error_from
+from tallystick.errors import error_from, is_refusal
 from tallystick.transports import exact_json
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class PsycopgTransport:
         """Execute the call; see the module for whose transaction it is.
 
         Raises:
-            TallystickError: the database refused. A lost connection stays psycopg's own error.
+            TallystickError: the database refused.
+            psycopg.Error: anything else that goes wrong, a lost connection for one.
         """
         with _translated_errors(), self._connection() as connection:
             if not self._read_only:
@@ -70,8 +71,9 @@ class PsycopgTransport:
     def read_only(self) -> PsycopgTransport:
         """Return a transport over the same source whose calls cannot write or lock.
 
-        A function that writes or locks is refused by the database (25006). On a given connection
-        that is idle and not in autocommit, the call is a read-only transaction of its own.
+        A function that writes or locks is refused by the database (25006, psycopg's
+        ReadOnlySqlTransaction). On a given connection that is idle and not in autocommit, the call
+        is a read-only transaction of its own.
         """
         return PsycopgTransport(self._source, read_only=True)
 
@@ -115,7 +117,8 @@ class AsyncPsycopgTransport:
         """Execute the call; see the module for whose transaction it is.
 
         Raises:
-            TallystickError: the database refused. A lost connection stays psycopg's own error.
+            TallystickError: the database refused.
+            psycopg.Error: anything else that goes wrong, a lost connection for one.
         """
         with _translated_errors():
             async with self._connection() as connection:
@@ -129,8 +132,9 @@ class AsyncPsycopgTransport:
     def read_only(self) -> AsyncPsycopgTransport:
         """Return a transport over the same source whose calls cannot write or lock.
 
-        A function that writes or locks is refused by the database (25006). On a given connection
-        that is idle and not in autocommit, the call is a read-only transaction of its own.
+        A function that writes or locks is refused by the database (25006, psycopg's
+        ReadOnlySqlTransaction). On a given connection that is idle and not in autocommit, the call
+        is a read-only transaction of its own.
         """
         return AsyncPsycopgTransport(self._source, read_only=True)
 
@@ -210,7 +214,7 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except Error as error:
-        if error.sqlstate is None:
+        if error.sqlstate is None or not is_refusal(error.sqlstate):
             raise
         diagnostic = error.diag
         raise error_from(

@@ -5,12 +5,17 @@ sum. The size of each request is not in it, so a bucket of n requests is replaye
 equal size, the remainder spread over the first ones: requests, tokens and, up to its rounding,
 cost add up to the bucket. ``input_tokens`` includes cached ones. The project is the workflow.
 
+A request's id is its bucket (start, model, project, and what else the export is grouped by) and its
+number in it, so a later export finds the buckets recorded before. A bucket that has grown since is
+an error, not a second record: replay buckets that are over.
+
 Audio has prices of its own that depend on a split the buckets do not tell reliably, so a bucket
 with audio tokens is an error rather than a wrong amount.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = frozenset({"start_time", "num_model_requests", "input_tokens", "output_tokens"})
 _AUDIO = ("input_audio_tokens", "output_audio_tokens")
+_GROUPS = ("project_id", "user_id", "api_key_id", "model", "service_tier")
 _EMPTY = "empty time buckets"
 
 
@@ -51,19 +57,28 @@ def _requests(record: Mapping[str, object], place: str) -> Iterator[UsageRow]:
     if cached > prompt:
         raise Problem("input_cached_tokens is above input_tokens", place)
     completion = count(record, "output_tokens", place)
+    at = moment(record, "start_time", place)
+    batch = str(record.get("batch")).lower() == "true"
+    groups = {name: optional_text(record, name, place) for name in _GROUPS}
+    bucket = _digest([at.isoformat(), batch, *groups.values()])
     for index in range(requests):
         yield UsageRow(
             place=place,
-            at=moment(record, "start_time", place),
-            model=optional_text(record, "model", place),
+            at=at,
+            model=groups["model"],
             prompt_tokens=_share(cached, requests, index)
             + _share(prompt - cached, requests, index),
             completion_tokens=_share(completion, requests, index),
             cached_tokens=_share(cached, requests, index),
-            batch=str(record.get("batch")).lower() == "true",
-            service_tier=optional_text(record, "service_tier", place),
-            workflow=optional_text(record, "project_id", place),
+            batch=batch,
+            service_tier=groups["service_tier"],
+            workflow=groups["project_id"],
+            request_id=f"openai:{bucket}:{index + 1}",
         )
+
+
+def _digest(identity: list[object]) -> str:
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
 
 
 def _has_cached(record: Mapping[str, object]) -> bool:
