@@ -161,7 +161,6 @@ declare
   v_time_zone text;
   v_last_day date;
   v_window_start timestamptz;
-  v_settled numeric;
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin']);
   if p_limit is not null then
@@ -192,44 +191,38 @@ begin
     and b.scope_id = v_scope_id
     and b.time_window = p_window
   returning * into v_budget;
-  if found then
-    update metering.budget_slots as s
-    set
-      available_usd = p_limit - least(p_limit, s.settled_usd + s.held_usd),
-      debt_usd = s.settled_usd + s.held_usd - least(p_limit, s.settled_usd + s.held_usd)
-    where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
-    return v_budget;
+  if not found then
+    -- A workflow has its budget from birth, so a missing one means a missing workflow.
+    if p_scope = 'workflow' then
+      perform private.raise_error('TS404', jsonb_build_object('workflow_id', v_scope_id));
+    end if;
+    insert into metering.budgets (
+      organization_id, id, scope, scope_id, time_window, limit_usd, created_at, updated_at
+    ) values (
+      p_organization_id, private.uuid_v7(v_now), p_scope, v_scope_id, p_window, p_limit, v_now, v_now
+    )
+    returning * into v_budget;
+    -- Windows only move forward: a clock that is behind recorded spend opens that spend's month.
+    select o.time_zone into strict v_time_zone
+    from tenancy.organizations as o where o.id = p_organization_id;
+    select max(r.day) into v_last_day
+    from metering.usage_rollups as r where r.organization_id = p_organization_id;
+    v_window_start := greatest(
+      private.window_start(p_window, v_now, v_time_zone),
+      private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
+    );
+    insert into metering.budget_slots (organization_id, budget_id, slot, window_start, settled_usd)
+    values (
+      p_organization_id, v_budget.id, 0, v_window_start,
+      private.monthly_cost(p_organization_id, private.local_day(v_window_start, v_time_zone))
+    );
   end if;
 
-  -- A workflow has its budget from birth, so a missing one means a missing workflow.
-  if p_scope = 'workflow' then
-    perform private.raise_error('TS404', jsonb_build_object('workflow_id', v_scope_id));
-  end if;
-
-  -- Windows only move forward: a clock that is behind recorded spend opens that spend's month.
-  select o.time_zone into strict v_time_zone
-  from tenancy.organizations as o where o.id = p_organization_id;
-  select max(r.day) into v_last_day
-  from metering.usage_rollups as r where r.organization_id = p_organization_id;
-  v_window_start := greatest(
-    private.window_start(p_window, v_now, v_time_zone),
-    private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
-  );
-  v_settled := private.monthly_cost(
-    p_organization_id, private.local_day(v_window_start, v_time_zone)
-  );
-  insert into metering.budgets (
-    organization_id, id, scope, scope_id, time_window, limit_usd, created_at, updated_at
-  ) values (
-    p_organization_id, private.uuid_v7(v_now), p_scope, v_scope_id, p_window, p_limit, v_now, v_now
-  )
-  returning * into v_budget;
-  insert into metering.budget_slots (
-    organization_id, budget_id, slot, window_start, settled_usd, available_usd, debt_usd
-  ) values (
-    p_organization_id, v_budget.id, 0, v_window_start, v_settled,
-    p_limit - least(p_limit, v_settled), v_settled - least(p_limit, v_settled)
-  );
+  update metering.budget_slots as s
+  set
+    available_usd = p_limit - least(p_limit, s.settled_usd + s.held_usd),
+    debt_usd = s.settled_usd + s.held_usd - least(p_limit, s.settled_usd + s.held_usd)
+  where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
   return v_budget;
 end
 $$;
