@@ -7,6 +7,8 @@
 \ir foundation/schemas.sql
 -- reader, writer, app_user
 \ir foundation/roles.sql
+-- values with a rule: amounts, counts, labels
+\ir foundation/types.sql
 -- one code per reaction of a client
 \ir foundation/errors.sql
 -- the present time, and the windows it falls into
@@ -35,15 +37,39 @@
 \ir tenancy/access.sql
 
 -- METERING: may this be spent? what was spent?
--- workflows, budgets and slots, rollups, request keys, the ledger
+-- workflows, budgets and their slots
 \ir metering/tables.sql
--- stored caps
+-- holds, the ledger, rollups, request keys
+\ir metering/ledger.sql
+-- how money is taken and comes back: which budgets cover a call, and one attempt on a slot of each
+\ir metering/kernel.sql
+-- where that falls short: lock the organization, sum, spread anew
+\ir metering/gather.sql
+-- request keys: a retry finds what the first call did
+\ir metering/requests.sql
+-- the budgets that exist from birth; freeze and time zone
+\ir metering/born_budgets.sql
+-- what a new or changed budget counts already
+\ir metering/figures.sql
+-- set, change, remove, freeze
 \ir metering/budgets.sql
 -- check_*, estimate_*, monthly cost
 \ir metering/checks.sql
+-- what is asked, and what is answered
+\ir metering/decisions.sql
+-- grant or deny
+\ir metering/admit.sql
+-- authorize_spend, estimate_spend
+\ir metering/authorize.sql
+-- settle_spend, and how a usage is booked
+\ir metering/settle.sql
 -- record_usage_and_increment
 \ir metering/record.sql
--- intent_workflows and the analytics
+-- release_spend, extend_hold, expire_holds
+\ir metering/holds.sql
+-- authorize_spend_batch, settle_spend_batch
+\ir metering/batches.sql
+-- intent_workflows, budget_status, the analytics
 \ir metering/views.sql
 -- who sees and changes what
 \ir metering/access.sql

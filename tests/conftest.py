@@ -17,12 +17,28 @@ from tests.support import pgtap
 from tests.support.servers import Database, Server, any_server
 
 FIXTURES = Path(__file__).parent / "database" / "fixtures.sql"
+LONG_CONNECTIONS = 1100  # 1,000 callers, and those who watch them
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the long forms of tests that the default run has in short."""
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="1,000 real connections, ten minutes of mixed load",
+    )
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def long(pytestconfig: pytest.Config) -> bool:
+    """Whether this run was asked for the long forms."""
+    return bool(pytestconfig.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def server(long: bool) -> Iterator[Server]:
     """The Postgres of this run."""
-    with any_server() as server:
+    with any_server(LONG_CONNECTIONS if long else None) as server:
         yield server
 
 

@@ -4,20 +4,27 @@
     from tallystick import Client
 
     client = Client("postgresql://...")    # each call is a transaction of its own
-    if client.estimate_workflow_cost_limit(workflow_id, Decimal("0.02")):
-        ...                                # call the model
-        client.record_usage_and_increment(workflow_id, organization_id, "gpt-4o", 1200, 300,
-                                          Decimal("0.006"), request_id="req-1")
+    decision = client.authorize_spend(organization_id, model="gpt-4o",
+                                      estimated_cost=Decimal("0.02"), request_id="req-1")
+    if decision.granted:
+        ...                                # call the model; nothing is locked meanwhile
+        client.settle_spend(decision.hold_id, cost=Decimal("0.006"))
 
-The estimate is advice: two callers at once can both be told yes. Where a cost is known before it is
-recorded, `check_workflow_cost_limit` and the record in one transaction are an exact cap. That check
-holds off all other spend of the organization until the transaction ends, so no transaction with it
-in may stay open while a model answers.
+A grant holds the estimate in every budget the call touches, so callers at once never pass a limit
+together; what was not spent is free again when the hold is settled or released, or expires.
+
+Where the cost is known before it is recorded, `check_workflow_cost_limit` and
+`record_usage_and_increment` in one transaction are an exact cap without a hold. That check holds
+off all other spend of the organization until the transaction ends, so no transaction with it in
+may stay open while a model answers.
 """
 
 from tallystick.client import AsyncClient, Client
 from tallystick.errors import (
     AppendOnly,
+    BudgetExceeded,
+    Frozen,
+    HoldClosed,
     InvalidArgument,
     PermissionDenied,
     RequestConflict,
@@ -25,20 +32,45 @@ from tallystick.errors import (
     TallystickError,
     UnknownId,
 )
-from tallystick.models import Budget, Finding, Organization, Workflow
+from tallystick.items import Settlement, SpendRequest
+from tallystick.models import (
+    AuthorizedItem,
+    Budget,
+    BudgetStatus,
+    Decision,
+    Finding,
+    Hold,
+    Organization,
+    SettledItem,
+    Usage,
+    WaitingBudget,
+    Workflow,
+)
 
 __all__ = [
     "AppendOnly",
     "AsyncClient",
+    "AuthorizedItem",
     "Budget",
+    "BudgetExceeded",
+    "BudgetStatus",
     "Client",
+    "Decision",
     "Finding",
+    "Frozen",
+    "Hold",
+    "HoldClosed",
     "InvalidArgument",
     "Organization",
     "PermissionDenied",
     "RequestConflict",
     "RetryableError",
+    "SettledItem",
+    "Settlement",
+    "SpendRequest",
     "TallystickError",
     "UnknownId",
+    "Usage",
+    "WaitingBudget",
     "Workflow",
 ]

@@ -1,45 +1,81 @@
-"""What to call and how to read it: one pure function per exposed SQL function.
+"""What to ask and how to read the answer: one pure function per exposed SQL function or listing.
 
-Each returns a `Call`: schema, function, named arguments, result reader. Nothing here touches a
-database, so sync and async, psycopg and HTTP share these lines and cannot drift apart. Arguments
-are checked by type only; values are the database's to judge (22023), so there is one authority.
-An optional argument left at None is not sent and the SQL default applies.
+Each returns a `Call` (schema, function, named arguments) or a `Read` (relation, columns, filters),
+with the reader of its result. Nothing here touches a database, so sync and async, psycopg and HTTP
+share these lines and cannot drift apart. Arguments are checked by type only; values are the
+database's to judge (22023), so there is one authority. An optional argument left at None is not
+sent and the SQL default applies; a required one is always sent, None as null.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
+from tallystick.items import Settlement, SpendRequest
 from tallystick.models import (
+    AuthorizedItem,
     Budget,
+    BudgetStatus,
+    Decision,
     Finding,
+    Hold,
     Organization,
     Row,
+    SettledItem,
+    Usage,
+    WaitingBudget,
     Workflow,
+    columns,
     from_row,
     to_bool,
     to_decimal,
+    to_int,
 )
 
 __all__ = [
+    "authorize_spend",
+    "authorize_spend_batch",
+    "budgets",
+    "change_budget",
     "check_organization_monthly_quota",
     "check_workflow_cost_limit",
     "create_organization",
+    "estimate_spend",
     "estimate_workflow_cost_limit",
+    "expire_holds",
+    "extend_hold",
+    "freeze",
     "get_organization_monthly_ai_cost",
+    "holds",
     "record_usage_and_increment",
+    "release_spend",
     "remove_budget",
     "set_budget",
+    "settle_spend",
+    "settle_spend_batch",
+    "unfreeze",
     "upsert_intent_workflow",
     "verify_integrity",
+    "waiting_budgets",
 ]
 
 T = TypeVar("T")
-Argument = UUID | Decimal | int | str | Mapping[str, object]
+Argument: TypeAlias = (
+    UUID
+    | Decimal
+    | int
+    | bool
+    | str
+    | timedelta
+    | Mapping[str, object]
+    | list[dict[str, object]]
+    | None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +93,33 @@ class Call(Generic[T]):
     function: str
     arguments: Mapping[str, Argument]
     read: Callable[[Sequence[Row]], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """One read of an exposed table or view: the rows that equal every filter.
+
+    Attributes:
+        schema: the relation's schema.
+        relation: the relation's name.
+        columns: the columns to read.
+        filters: column name to the value it must have.
+        order: the columns to sort by, ascending.
+        limit: how many rows at most, or None.
+        read: turns the result rows into the typed answer.
+    """
+
+    schema: str
+    relation: str
+    columns: tuple[str, ...]
+    filters: Mapping[str, Argument]
+    order: tuple[str, ...]
+    limit: int | None
+    read: Callable[[Sequence[Row]], T]
+
+
+Request: TypeAlias = Call[T] | Read[T]
+"""What a transport carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +155,196 @@ class Scalar(Generic[T]):
 
 def nothing(_rows: Sequence[Row]) -> None:
     """Read the answer of a function that returns void."""
+
+
+def as_text(value: UUID | Decimal | timedelta) -> str:
+    """Write a value exactly, as PostgreSQL reads it; for transports and documents in JSON.
+
+    An interval is written in seconds: a day of a `timedelta` is 24 hours, that of PostgreSQL is
+    not always.
+    """
+    if isinstance(value, timedelta):
+        microseconds = value // timedelta(microseconds=1)
+        return f"{Decimal(microseconds).scaleb(-6):f} seconds"
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def authorize_spend(
+    organization_id: UUID,
+    *,
+    model: str | None = None,
+    estimated_cost: Decimal | None = None,
+    input_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    workflow_id: UUID | None = None,
+    run_id: UUID | None = None,
+    venture_id: UUID | None = None,
+    user_id: UUID | None = None,
+    api_key_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    provider: str | None = None,
+    service_tier: str | None = None,
+    request_id: str | None = None,
+    expires_in: timedelta | None = None,
+    allow_partial: bool | None = None,
+    minimum: Decimal | None = None,
+) -> Call[Decision]:
+    """Hold the estimated cost of one model call in every budget it touches, or be told why not."""
+    request = SpendRequest(
+        model=model,
+        estimated_cost=estimated_cost,
+        input_tokens=input_tokens,
+        max_output_tokens=max_output_tokens,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        venture_id=venture_id,
+        user_id=user_id,
+        api_key_id=api_key_id,
+        tags=tags,
+        provider=provider,
+        service_tier=service_tier,
+        request_id=request_id,
+        expires_in=expires_in,
+        allow_partial=allow_partial,
+        minimum=minimum,
+    )
+    return Call(
+        "public",
+        "authorize_spend",
+        _given(p_organization_id=_uuid(organization_id)) | _named(_spend_request(request)),
+        One(Decision),
+    )
+
+
+def estimate_spend(
+    organization_id: UUID,
+    *,
+    model: str | None = None,
+    estimated_cost: Decimal | None = None,
+    input_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    workflow_id: UUID | None = None,
+    run_id: UUID | None = None,
+    venture_id: UUID | None = None,
+    user_id: UUID | None = None,
+    api_key_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    provider: str | None = None,
+    service_tier: str | None = None,
+    allow_partial: bool | None = None,
+    minimum: Decimal | None = None,
+) -> Call[Decision]:
+    """Ask what `authorize_spend` would answer, without a lock and without holding anything."""
+    request = SpendRequest(
+        model=model,
+        estimated_cost=estimated_cost,
+        input_tokens=input_tokens,
+        max_output_tokens=max_output_tokens,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        venture_id=venture_id,
+        user_id=user_id,
+        api_key_id=api_key_id,
+        tags=tags,
+        provider=provider,
+        service_tier=service_tier,
+        allow_partial=allow_partial,
+        minimum=minimum,
+    )
+    return Call(
+        "public",
+        "estimate_spend",
+        _given(p_organization_id=_uuid(organization_id)) | _named(_spend_request(request)),
+        One(Decision),
+    )
+
+
+def settle_spend(
+    hold_id: UUID,
+    *,
+    usage: Mapping[str, int] | None = None,
+    cost: Decimal | None = None,
+    request_id: str | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Usage]:
+    """Record what a call cost and close its hold: real spend is never refused."""
+    settlement = Settlement(hold_id=hold_id, usage=usage, cost=cost, request_id=request_id)
+    return Call(
+        "public",
+        "settle_spend",
+        _named(_settlement(settlement))
+        | _given(p_organization_id=_optional(_uuid, organization_id)),
+        One(Usage),
+    )
+
+
+def release_spend(
+    hold_id: UUID, *, reason: str | None = None, organization_id: UUID | None = None
+) -> Call[Hold]:
+    """Give a hold back: the call was not made."""
+    return Call(
+        "public",
+        "release_spend",
+        _given(
+            p_hold_id=_uuid(hold_id),
+            p_reason=_optional(_text, reason),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Hold),
+    )
+
+
+def extend_hold(
+    hold_id: UUID,
+    *,
+    expires_in: timedelta | None = None,
+    additional_cost: Decimal | None = None,
+    request_id: str | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Hold]:
+    """Keep a hold open for longer, hold more, or both."""
+    return Call(
+        "public",
+        "extend_hold",
+        _given(
+            p_hold_id=_uuid(hold_id),
+            p_expires_in=_optional(_duration, expires_in),
+            p_additional_cost=_optional(_money, additional_cost),
+            p_request_id=_optional(_text, request_id),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Hold),
+    )
+
+
+def authorize_spend_batch(
+    organization_id: UUID, items: Sequence[SpendRequest]
+) -> Call[list[AuthorizedItem]]:
+    """Authorize several spends at once; a refused item stops no other."""
+    return Call(
+        "public",
+        "authorize_spend_batch",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_items=[_as_json(_spend_request(item)) for item in items],
+        ),
+        Many(AuthorizedItem),
+    )
+
+
+def settle_spend_batch(
+    organization_id: UUID, items: Sequence[Settlement]
+) -> Call[list[SettledItem]]:
+    """Settle several holds at once; a refused item stops no other."""
+    return Call(
+        "public",
+        "settle_spend_batch",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_items=[_as_json(_settlement(item)) for item in items],
+        ),
+        Many(SettledItem),
+    )
 
 
 def check_workflow_cost_limit(
@@ -213,22 +466,48 @@ def set_budget(
     scope: str,
     scope_id: str | None,
     window: str,
-    limit: Decimal,
+    limit: Decimal | None,
     *,
     enforcement: str | None = None,
     slots: int | None = None,
 ) -> Call[Budget]:
-    """Store a cap in US dollars, for (workflow, total) or (organization, month).
+    """Store a cap in US dollars over a scope and a window; None counts and never refuses.
 
-    For service_role, and for owners and admins of the organization; likewise `remove_budget`.
+    For service_role, and for owners and admins of the organization; likewise what changes,
+    removes, freezes and unfreezes a budget.
     """
     return Call(
         "metering",
         "set_budget",
         _budget_key(organization_id, scope, scope_id, window)
+        | {"p_limit": _optional(_money, limit)}
         | _given(
-            p_limit=_money(limit),
             p_enforcement=_optional(_text, enforcement),
+            p_slots=_optional(_integer, slots),
+        ),
+        One(Budget),
+    )
+
+
+def change_budget(
+    organization_id: UUID,
+    budget_id: UUID,
+    *,
+    scope: str | None = None,
+    scope_id: str | None = None,
+    window: str | None = None,
+    slots: int | None = None,
+) -> Call[Budget]:
+    """Give a budget another scope, window or number of slots; what is left out stays."""
+    return Call(
+        "metering",
+        "change_budget",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_budget_id=_uuid(budget_id),
+            p_scope=_optional(_text, scope),
+            p_scope_id=_optional(_text, scope_id),
+            p_window=_optional(_text, window),
             p_slots=_optional(_integer, slots),
         ),
         One(Budget),
@@ -238,13 +517,77 @@ def set_budget(
 def remove_budget(
     organization_id: UUID, scope: str, scope_id: str | None, window: str
 ) -> Call[Budget]:
-    """Take a stored cap away; the answer's `limit_usd` is None."""
+    """Take a cap away; the answer is the budget as it was, its `limit_usd` None."""
     return Call(
         "metering",
         "remove_budget",
         _budget_key(organization_id, scope, scope_id, window),
         One(Budget),
     )
+
+
+def freeze(
+    organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+) -> Call[Budget]:
+    """Refuse all spend in a scope from now on; in the whole organization when none is named."""
+    return Call("metering", "freeze", _scope(organization_id, scope, scope_id), One(Budget))
+
+
+def unfreeze(
+    organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+) -> Call[Budget]:
+    """End what `freeze` began."""
+    return Call("metering", "unfreeze", _scope(organization_id, scope, scope_id), One(Budget))
+
+
+def budgets(
+    organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+) -> Read[list[BudgetStatus]]:
+    """List the budgets of an organization, or of one scope of it, and what is left of each now."""
+    return _list(
+        BudgetStatus,
+        "budget_status",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            scope=_optional(_text, scope),
+            scope_id=_optional(_text, scope_id),
+        ),
+        order=("scope", "scope_id", "time_window"),
+    )
+
+
+def holds(
+    organization_id: UUID, *, state: str | None = None, limit: int | None = None
+) -> Read[list[Hold]]:
+    """List the holds of an organization, in any or in one state; what expires first comes first."""
+    return _list(
+        Hold,
+        "holds",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            state=_optional(_text, state),
+        ),
+        order=("expires_at", "id"),
+        limit=_optional(_integer, limit),
+    )
+
+
+def expire_holds(*, organization_id: UUID | None = None, limit: int | None = None) -> Call[int]:
+    """Close overdue holds and say how many. Housekeeping: overdue money frees itself."""
+    return Call(
+        "metering",
+        "expire_holds",
+        _given(
+            p_organization_id=_optional(_uuid, organization_id),
+            p_limit=_optional(_integer, limit),
+        ),
+        Scalar(to_int),
+    )
+
+
+def waiting_budgets() -> Call[list[WaitingBudget]]:
+    """List the budgets whose counters callers wait for at this instant, for service_role."""
+    return Call("metering", "waiting_budgets", {}, Many(WaitingBudget))
 
 
 def create_organization(name: str, *, time_zone: str | None = None) -> Call[Organization]:
@@ -273,8 +616,53 @@ def _single(rows: Sequence[Row]) -> Row:
     return rows[0]
 
 
-def _given(**arguments: Argument | None) -> dict[str, Argument]:
-    return {name: value for name, value in arguments.items() if value is not None}
+def _given(**values: Argument) -> dict[str, Argument]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _named(values: Mapping[str, Argument]) -> dict[str, Argument]:
+    """Name values as arguments, which SQL sets apart from columns by a prefix."""
+    return {f"p_{name}": value for name, value in values.items()}
+
+
+def _spend_request(request: SpendRequest) -> dict[str, Argument]:
+    _require(SpendRequest, request)
+    return _given(
+        model=_optional(_text, request.model),
+        estimated_cost=_optional(_money, request.estimated_cost),
+        input_tokens=_optional(_integer, request.input_tokens),
+        max_output_tokens=_optional(_integer, request.max_output_tokens),
+        workflow_id=_optional(_uuid, request.workflow_id),
+        run_id=_optional(_uuid, request.run_id),
+        venture_id=_optional(_uuid, request.venture_id),
+        user_id=_optional(_uuid, request.user_id),
+        api_key_id=_optional(_text, request.api_key_id),
+        tags=_optional(_tags, request.tags),
+        provider=_optional(_text, request.provider),
+        service_tier=_optional(_text, request.service_tier),
+        request_id=_optional(_text, request.request_id),
+        expires_in=_optional(_duration, request.expires_in),
+        allow_partial=_optional(_boolean, request.allow_partial),
+        minimum=_optional(_money, request.minimum),
+    )
+
+
+def _settlement(settlement: Settlement) -> dict[str, Argument]:
+    _require(Settlement, settlement)
+    return _given(
+        hold_id=_uuid(settlement.hold_id),
+        usage=_optional(_counts, settlement.usage),
+        cost=_optional(_money, settlement.cost),
+        request_id=_optional(_text, settlement.request_id),
+    )
+
+
+def _as_json(item: Mapping[str, Argument]) -> dict[str, object]:
+    """Write an item of a batch with what JSON has; money is text, so that nobody rounds it."""
+    return {
+        name: as_text(value) if isinstance(value, UUID | Decimal | timedelta) else value
+        for name, value in item.items()
+    }
 
 
 def _budget_key(
@@ -287,6 +675,25 @@ def _budget_key(
         "p_scope_id": "" if scope_id is None else _text(scope_id),
         "p_window": _text(window),
     }
+
+
+def _scope(organization_id: UUID, scope: str | None, scope_id: str | None) -> dict[str, Argument]:
+    return _given(
+        p_organization_id=_uuid(organization_id),
+        p_scope=_optional(_text, scope),
+        p_scope_id=_optional(_text, scope_id),
+    )
+
+
+def _list(
+    model: type[T],
+    relation: str,
+    *,
+    filters: Mapping[str, Argument],
+    order: tuple[str, ...],
+    limit: int | None = None,
+) -> Read[list[T]]:
+    return Read("metering", relation, columns(model), filters, order, limit, Many(model))
 
 
 def _optional(check: Callable[[T], T], value: T | None) -> T | None:
@@ -317,7 +724,38 @@ def _text(value: str) -> str:
     return value
 
 
-def _document(value: Mapping[str, object]) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"workflow_data must be a mapping, not {type(value).__name__}")
+def _boolean(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected a bool, not {type(value).__name__}")
     return value
+
+
+def _duration(value: timedelta) -> timedelta:
+    if not isinstance(value, timedelta):
+        raise TypeError(f"a duration must be a timedelta, not {type(value).__name__}")
+    return value
+
+
+def _document(value: Mapping[str, object]) -> Mapping[str, object]:
+    _require_mapping("workflow_data", value)
+    return value
+
+
+def _tags(value: Mapping[str, str]) -> Mapping[str, str]:
+    _require_mapping("tags", value)
+    return {_text(name): _text(text) for name, text in value.items()}
+
+
+def _counts(value: Mapping[str, int]) -> Mapping[str, int]:
+    _require_mapping("usage", value)
+    return {_text(name): _integer(count) for name, count in value.items()}
+
+
+def _require_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
+
+
+def _require(expected: type, item: object) -> None:
+    if not isinstance(item, expected):
+        raise TypeError(f"an item must be a {expected.__name__}, not {type(item).__name__}")

@@ -1,8 +1,8 @@
 """The front door: `Client` and `AsyncClient`, one method per exposed function, the same names.
 
 Both take a psycopg connection (your transaction, never committed here), a `psycopg_pool` pool or a
-connection string (each call its own transaction), or any `Transport`. The methods only pair a
-`Call` with the transport; what is sent and how it is read is in `calls`.
+connection string (each call its own transaction), or any `Transport`. The methods only pair what
+`calls` describes with the transport; what is sent and how it is read is said there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from tallystick import calls
 from tallystick.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
     from decimal import Decimal
     from types import TracebackType
     from uuid import UUID
@@ -21,7 +22,20 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, Connection
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-    from tallystick.models import Budget, Finding, Organization, Workflow
+    from tallystick.items import Settlement, SpendRequest
+    from tallystick.models import (
+        AuthorizedItem,
+        Budget,
+        BudgetStatus,
+        Decision,
+        Finding,
+        Hold,
+        Organization,
+        SettledItem,
+        Usage,
+        WaitingBudget,
+        Workflow,
+    )
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -58,6 +72,205 @@ class Client:
     ) -> None:
         """Close as `close` does; an error goes on."""
         self.close()
+
+    def authorize_spend(
+        self,
+        organization_id: UUID,
+        *,
+        model: str | None = None,
+        estimated_cost: Decimal | None = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        workflow_id: UUID | None = None,
+        run_id: UUID | None = None,
+        venture_id: UUID | None = None,
+        user_id: UUID | None = None,
+        api_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        request_id: str | None = None,
+        expires_in: timedelta | None = None,
+        allow_partial: bool | None = None,
+        minimum: Decimal | None = None,
+    ) -> Decision:
+        """Hold `estimated_cost` US dollars in every budget the call touches, or in none.
+
+        The first of two steps around a model call; nothing stays locked in between. When it is
+        `granted`, call the model and `settle_spend` the hold, or `release_spend` it; a hold that
+        is forgotten ends by itself after `expires_in` (ten minutes). A refusal is an answer, with
+        its reason, not an error. The same `request_id` asked again gets the hold it has, or learns
+        that it is settled; after a release or expiry it is decided anew.
+
+        With `allow_partial` the answer may hold less than the estimate, but never less than
+        `minimum`. What each argument means is said in `SpendRequest`.
+
+        Raises:
+            UnknownId: no such organization, or something named in it (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            PermissionDenied: the member, or the role, may not spend this (42501).
+            InvalidArgument: no estimate, or a value out of its bounds (22023).
+        """
+        call = calls.authorize_spend(
+            organization_id,
+            model=model,
+            estimated_cost=estimated_cost,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            venture_id=venture_id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            tags=tags,
+            provider=provider,
+            service_tier=service_tier,
+            request_id=request_id,
+            expires_in=expires_in,
+            allow_partial=allow_partial,
+            minimum=minimum,
+        )
+        return self._transport.run(call)
+
+    def estimate_spend(
+        self,
+        organization_id: UUID,
+        *,
+        model: str | None = None,
+        estimated_cost: Decimal | None = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        workflow_id: UUID | None = None,
+        run_id: UUID | None = None,
+        venture_id: UUID | None = None,
+        user_id: UUID | None = None,
+        api_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        allow_partial: bool | None = None,
+        minimum: Decimal | None = None,
+    ) -> Decision:
+        """Return what `authorize_spend` would answer now; nothing is held or locked.
+
+        It works read-only and on replicas. Two callers at once can both be told granted.
+
+        Raises:
+            UnknownId: no such organization, or something named in it (TS404).
+            PermissionDenied: the member, or the role, may not spend this (42501).
+            InvalidArgument: no estimate, or a value out of its bounds (22023).
+        """
+        call = calls.estimate_spend(
+            organization_id,
+            model=model,
+            estimated_cost=estimated_cost,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            venture_id=venture_id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            tags=tags,
+            provider=provider,
+            service_tier=service_tier,
+            allow_partial=allow_partial,
+            minimum=minimum,
+        )
+        return self._transport.run(call)
+
+    def settle_spend(
+        self,
+        hold_id: UUID,
+        *,
+        usage: Mapping[str, int] | None = None,
+        cost: Decimal | None = None,
+        request_id: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> Usage:
+        """Record what the call cost, in US dollars, and close its hold.
+
+        Real spend is never refused: above the hold, or after the hold has ended, it is recorded
+        with `unheld_usd`, and the next call is refused. Settling again with the same content
+        returns the same row.
+
+        Raises:
+            UnknownId: no such hold (TS404).
+            RequestConflict: it was settled with other content (TS409).
+            InvalidArgument: no cost, or a value out of its bounds (22023).
+        """
+        call = calls.settle_spend(
+            hold_id, usage=usage, cost=cost, request_id=request_id, organization_id=organization_id
+        )
+        return self._transport.run(call)
+
+    def release_spend(
+        self, hold_id: UUID, *, reason: str | None = None, organization_id: UUID | None = None
+    ) -> Hold:
+        """Give the money of a hold back: the call was not made. Releasing again does nothing.
+
+        Raises:
+            UnknownId: no such hold (TS404).
+            HoldClosed: it was settled (TS410).
+            PermissionDenied: the hold is another member's (42501).
+        """
+        call = calls.release_spend(hold_id, reason=reason, organization_id=organization_id)
+        return self._transport.run(call)
+
+    def extend_hold(
+        self,
+        hold_id: UUID,
+        *,
+        expires_in: timedelta | None = None,
+        additional_cost: Decimal | None = None,
+        request_id: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> Hold:
+        """Keep a hold open until `expires_in` from now, hold `additional_cost` more, or both.
+
+        Raises:
+            BudgetExceeded: a budget has not that much left (TS402).
+            Frozen: the organization or a scope of the hold is frozen (TS423).
+            HoldClosed: it is no longer open (TS410).
+            UnknownId: no such hold (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            InvalidArgument: a value out of its bounds (22023).
+        """
+        call = calls.extend_hold(
+            hold_id,
+            expires_in=expires_in,
+            additional_cost=additional_cost,
+            request_id=request_id,
+            organization_id=organization_id,
+        )
+        return self._transport.run(call)
+
+    def authorize_spend_batch(
+        self, organization_id: UUID, items: Sequence[SpendRequest]
+    ) -> list[AuthorizedItem]:
+        """Authorize several spends of one organization at once, decided in their order.
+
+        A bad item is refused by itself: its answer has an `error` instead of a decision.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the member, or the role, may not spend (42501).
+            InvalidArgument: the batch itself is not acceptable (22023).
+        """
+        return self._transport.run(calls.authorize_spend_batch(organization_id, items))
+
+    def settle_spend_batch(
+        self, organization_id: UUID, items: Sequence[Settlement]
+    ) -> list[SettledItem]:
+        """Settle several holds of one organization at once.
+
+        A bad item is refused by itself: its answer has an `error` instead of a ledger row.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: the batch itself is not acceptable (22023).
+        """
+        return self._transport.run(calls.settle_spend_batch(organization_id, items))
 
     def check_workflow_cost_limit(
         self,
@@ -177,18 +390,20 @@ class Client:
         scope: str,
         scope_id: str | None,
         window: str,
-        limit: Decimal,
+        limit: Decimal | None,
         *,
         enforcement: str | None = None,
         slots: int | None = None,
     ) -> Budget:
-        """Store a cap in US dollars: (workflow, its id, total) or (organization, None, month).
+        """Store a cap in US dollars over a scope and a window, or change its limit.
 
-        For service_role, and for owners and admins of the organization.
+        For example (workflow, its id, total), (organization, None, month) or (tag, "team=search",
+        day). A limit of None counts and never refuses. With more `slots`, more callers can spend at
+        the same instant. For service_role, and for owners and admins of the organization.
 
         Raises:
             PermissionDenied: the caller is none of those (42501).
-            UnknownId: no such organization or workflow (TS404).
+            UnknownId: no such organization, workflow or venture (TS404).
             InvalidArgument: an unknown scope or window, or a limit out of bounds (22023).
         """
         call = calls.set_budget(
@@ -196,18 +411,109 @@ class Client:
         )
         return self._transport.run(call)
 
+    def change_budget(
+        self,
+        organization_id: UUID,
+        budget_id: UUID,
+        *,
+        scope: str | None = None,
+        scope_id: str | None = None,
+        window: str | None = None,
+        slots: int | None = None,
+    ) -> Budget:
+        """Give a budget another scope, window or number of slots; what is left out stays.
+
+        The totals that organizations and workflows are born with only change their slots. For
+        service_role, and for owners and admins of the organization.
+
+        Raises:
+            PermissionDenied: the caller is none of those (42501).
+            UnknownId: no such budget (TS404).
+            InvalidArgument: an unknown scope or window, or slots out of bounds (22023).
+        """
+        call = calls.change_budget(
+            organization_id, budget_id, scope=scope, scope_id=scope_id, window=window, slots=slots
+        )
+        return self._transport.run(call)
+
     def remove_budget(
         self, organization_id: UUID, scope: str, scope_id: str | None, window: str
     ) -> Budget:
-        """Take a stored cap away; `limit_usd` of the answer is None.
+        """Take a cap away; the answer is the budget as it was, but for `limit_usd`, which is None.
 
-        For service_role, and for owners and admins of the organization.
+        The totals that organizations and workflows are born with stay, and go on counting. For
+        service_role, and for owners and admins of the organization.
 
         Raises:
             PermissionDenied: the caller is none of those (42501).
             UnknownId: no such budget (TS404).
         """
         return self._transport.run(calls.remove_budget(organization_id, scope, scope_id, window))
+
+    def freeze(
+        self, organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+    ) -> Budget:
+        """Refuse all spend in a scope, by default the whole organization, until `unfreeze`.
+
+        What was granted before can still be settled. For service_role, and for owners and admins
+        of the organization.
+
+        Raises:
+            PermissionDenied: the caller is none of those (42501).
+            UnknownId: no such organization, workflow or venture (TS404).
+            InvalidArgument: an unknown scope (22023).
+        """
+        return self._transport.run(calls.freeze(organization_id, scope=scope, scope_id=scope_id))
+
+    def unfreeze(
+        self, organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+    ) -> Budget:
+        """Allow spend in a scope again.
+
+        For service_role, and for owners and admins of the organization.
+
+        Raises:
+            PermissionDenied: the caller is none of those (42501).
+            UnknownId: no such organization, workflow or venture (TS404).
+            InvalidArgument: an unknown scope (22023).
+        """
+        return self._transport.run(calls.unfreeze(organization_id, scope=scope, scope_id=scope_id))
+
+    def budgets(
+        self, organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+    ) -> list[BudgetStatus]:
+        """Return the budgets of an organization and what is left of each now.
+
+        With `scope`, and `scope_id`, only those: what a user or an API key has left, for one.
+        """
+        call = calls.budgets(organization_id, scope=scope, scope_id=scope_id)
+        return self._transport.run(call)
+
+    def holds(
+        self, organization_id: UUID, *, state: str | None = None, limit: int | None = None
+    ) -> list[Hold]:
+        """Return the holds of an organization, those that expire first in front.
+
+        With `state`, only those that are open, released or expired; at most `limit`.
+        """
+        return self._transport.run(calls.holds(organization_id, state=state, limit=limit))
+
+    def expire_holds(self, *, organization_id: UUID | None = None, limit: int | None = None) -> int:
+        """Close overdue holds, of one organization or all, at most `limit`; return how many.
+
+        Housekeeping: a call that needs the money of an overdue hold takes it by itself.
+        """
+        return self._transport.run(calls.expire_holds(organization_id=organization_id, limit=limit))
+
+    def waiting_budgets(self) -> list[WaitingBudget]:
+        """Return the budgets whose counters callers wait for at this instant.
+
+        One that is there in sample after sample needs more slots. For service_role.
+
+        Raises:
+            PermissionDenied: the caller is another role (42501).
+        """
+        return self._transport.run(calls.waiting_budgets())
 
     def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.
@@ -260,6 +566,205 @@ class AsyncClient:
     ) -> None:
         """Close as `close` does; an error goes on."""
         await self.close()
+
+    async def authorize_spend(
+        self,
+        organization_id: UUID,
+        *,
+        model: str | None = None,
+        estimated_cost: Decimal | None = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        workflow_id: UUID | None = None,
+        run_id: UUID | None = None,
+        venture_id: UUID | None = None,
+        user_id: UUID | None = None,
+        api_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        request_id: str | None = None,
+        expires_in: timedelta | None = None,
+        allow_partial: bool | None = None,
+        minimum: Decimal | None = None,
+    ) -> Decision:
+        """Hold `estimated_cost` US dollars in every budget the call touches, or in none.
+
+        The first of two steps around a model call; nothing stays locked in between. When it is
+        `granted`, call the model and `settle_spend` the hold, or `release_spend` it; a hold that
+        is forgotten ends by itself after `expires_in` (ten minutes). A refusal is an answer, with
+        its reason, not an error. The same `request_id` asked again gets the hold it has, or learns
+        that it is settled; after a release or expiry it is decided anew.
+
+        With `allow_partial` the answer may hold less than the estimate, but never less than
+        `minimum`. What each argument means is said in `SpendRequest`.
+
+        Raises:
+            UnknownId: no such organization, or something named in it (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            PermissionDenied: the member, or the role, may not spend this (42501).
+            InvalidArgument: no estimate, or a value out of its bounds (22023).
+        """
+        call = calls.authorize_spend(
+            organization_id,
+            model=model,
+            estimated_cost=estimated_cost,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            venture_id=venture_id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            tags=tags,
+            provider=provider,
+            service_tier=service_tier,
+            request_id=request_id,
+            expires_in=expires_in,
+            allow_partial=allow_partial,
+            minimum=minimum,
+        )
+        return await self._transport.run(call)
+
+    async def estimate_spend(
+        self,
+        organization_id: UUID,
+        *,
+        model: str | None = None,
+        estimated_cost: Decimal | None = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        workflow_id: UUID | None = None,
+        run_id: UUID | None = None,
+        venture_id: UUID | None = None,
+        user_id: UUID | None = None,
+        api_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        allow_partial: bool | None = None,
+        minimum: Decimal | None = None,
+    ) -> Decision:
+        """Return what `authorize_spend` would answer now; nothing is held or locked.
+
+        It works read-only and on replicas. Two callers at once can both be told granted.
+
+        Raises:
+            UnknownId: no such organization, or something named in it (TS404).
+            PermissionDenied: the member, or the role, may not spend this (42501).
+            InvalidArgument: no estimate, or a value out of its bounds (22023).
+        """
+        call = calls.estimate_spend(
+            organization_id,
+            model=model,
+            estimated_cost=estimated_cost,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            venture_id=venture_id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            tags=tags,
+            provider=provider,
+            service_tier=service_tier,
+            allow_partial=allow_partial,
+            minimum=minimum,
+        )
+        return await self._transport.run(call)
+
+    async def settle_spend(
+        self,
+        hold_id: UUID,
+        *,
+        usage: Mapping[str, int] | None = None,
+        cost: Decimal | None = None,
+        request_id: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> Usage:
+        """Record what the call cost, in US dollars, and close its hold.
+
+        Real spend is never refused: above the hold, or after the hold has ended, it is recorded
+        with `unheld_usd`, and the next call is refused. Settling again with the same content
+        returns the same row.
+
+        Raises:
+            UnknownId: no such hold (TS404).
+            RequestConflict: it was settled with other content (TS409).
+            InvalidArgument: no cost, or a value out of its bounds (22023).
+        """
+        call = calls.settle_spend(
+            hold_id, usage=usage, cost=cost, request_id=request_id, organization_id=organization_id
+        )
+        return await self._transport.run(call)
+
+    async def release_spend(
+        self, hold_id: UUID, *, reason: str | None = None, organization_id: UUID | None = None
+    ) -> Hold:
+        """Give the money of a hold back: the call was not made. Releasing again does nothing.
+
+        Raises:
+            UnknownId: no such hold (TS404).
+            HoldClosed: it was settled (TS410).
+            PermissionDenied: the hold is another member's (42501).
+        """
+        call = calls.release_spend(hold_id, reason=reason, organization_id=organization_id)
+        return await self._transport.run(call)
+
+    async def extend_hold(
+        self,
+        hold_id: UUID,
+        *,
+        expires_in: timedelta | None = None,
+        additional_cost: Decimal | None = None,
+        request_id: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> Hold:
+        """Keep a hold open until `expires_in` from now, hold `additional_cost` more, or both.
+
+        Raises:
+            BudgetExceeded: a budget has not that much left (TS402).
+            Frozen: the organization or a scope of the hold is frozen (TS423).
+            HoldClosed: it is no longer open (TS410).
+            UnknownId: no such hold (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            InvalidArgument: a value out of its bounds (22023).
+        """
+        call = calls.extend_hold(
+            hold_id,
+            expires_in=expires_in,
+            additional_cost=additional_cost,
+            request_id=request_id,
+            organization_id=organization_id,
+        )
+        return await self._transport.run(call)
+
+    async def authorize_spend_batch(
+        self, organization_id: UUID, items: Sequence[SpendRequest]
+    ) -> list[AuthorizedItem]:
+        """Authorize several spends of one organization at once, decided in their order.
+
+        A bad item is refused by itself: its answer has an `error` instead of a decision.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the member, or the role, may not spend (42501).
+            InvalidArgument: the batch itself is not acceptable (22023).
+        """
+        return await self._transport.run(calls.authorize_spend_batch(organization_id, items))
+
+    async def settle_spend_batch(
+        self, organization_id: UUID, items: Sequence[Settlement]
+    ) -> list[SettledItem]:
+        """Settle several holds of one organization at once.
+
+        A bad item is refused by itself: its answer has an `error` instead of a ledger row.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: the batch itself is not acceptable (22023).
+        """
+        return await self._transport.run(calls.settle_spend_batch(organization_id, items))
 
     async def check_workflow_cost_limit(
         self,
@@ -379,18 +884,20 @@ class AsyncClient:
         scope: str,
         scope_id: str | None,
         window: str,
-        limit: Decimal,
+        limit: Decimal | None,
         *,
         enforcement: str | None = None,
         slots: int | None = None,
     ) -> Budget:
-        """Store a cap in US dollars: (workflow, its id, total) or (organization, None, month).
+        """Store a cap in US dollars over a scope and a window, or change its limit.
 
-        For service_role, and for owners and admins of the organization.
+        For example (workflow, its id, total), (organization, None, month) or (tag, "team=search",
+        day). A limit of None counts and never refuses. With more `slots`, more callers can spend at
+        the same instant. For service_role, and for owners and admins of the organization.
 
         Raises:
             PermissionDenied: the caller is none of those (42501).
-            UnknownId: no such organization or workflow (TS404).
+            UnknownId: no such organization, workflow or venture (TS404).
             InvalidArgument: an unknown scope or window, or a limit out of bounds (22023).
         """
         call = calls.set_budget(
@@ -398,12 +905,38 @@ class AsyncClient:
         )
         return await self._transport.run(call)
 
+    async def change_budget(
+        self,
+        organization_id: UUID,
+        budget_id: UUID,
+        *,
+        scope: str | None = None,
+        scope_id: str | None = None,
+        window: str | None = None,
+        slots: int | None = None,
+    ) -> Budget:
+        """Give a budget another scope, window or number of slots; what is left out stays.
+
+        The totals that organizations and workflows are born with only change their slots. For
+        service_role, and for owners and admins of the organization.
+
+        Raises:
+            PermissionDenied: the caller is none of those (42501).
+            UnknownId: no such budget (TS404).
+            InvalidArgument: an unknown scope or window, or slots out of bounds (22023).
+        """
+        call = calls.change_budget(
+            organization_id, budget_id, scope=scope, scope_id=scope_id, window=window, slots=slots
+        )
+        return await self._transport.run(call)
+
     async def remove_budget(
         self, organization_id: UUID, scope: str, scope_id: str | None, window: str
     ) -> Budget:
-        """Take a stored cap away; `limit_usd` of the answer is None.
+        """Take a cap away; the answer is the budget as it was, but for `limit_usd`, which is None.
 
-        For service_role, and for owners and admins of the organization.
+        The totals that organizations and workflows are born with stay, and go on counting. For
+        service_role, and for owners and admins of the organization.
 
         Raises:
             PermissionDenied: the caller is none of those (42501).
@@ -412,6 +945,79 @@ class AsyncClient:
         return await self._transport.run(
             calls.remove_budget(organization_id, scope, scope_id, window)
         )
+
+    async def freeze(
+        self, organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+    ) -> Budget:
+        """Refuse all spend in a scope, by default the whole organization, until `unfreeze`.
+
+        What was granted before can still be settled. For service_role, and for owners and admins
+        of the organization.
+
+        Raises:
+            PermissionDenied: the caller is none of those (42501).
+            UnknownId: no such organization, workflow or venture (TS404).
+            InvalidArgument: an unknown scope (22023).
+        """
+        return await self._transport.run(
+            calls.freeze(organization_id, scope=scope, scope_id=scope_id)
+        )
+
+    async def unfreeze(
+        self, organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+    ) -> Budget:
+        """Allow spend in a scope again.
+
+        For service_role, and for owners and admins of the organization.
+
+        Raises:
+            PermissionDenied: the caller is none of those (42501).
+            UnknownId: no such organization, workflow or venture (TS404).
+            InvalidArgument: an unknown scope (22023).
+        """
+        return await self._transport.run(
+            calls.unfreeze(organization_id, scope=scope, scope_id=scope_id)
+        )
+
+    async def budgets(
+        self, organization_id: UUID, *, scope: str | None = None, scope_id: str | None = None
+    ) -> list[BudgetStatus]:
+        """Return the budgets of an organization and what is left of each now.
+
+        With `scope`, and `scope_id`, only those: what a user or an API key has left, for one.
+        """
+        call = calls.budgets(organization_id, scope=scope, scope_id=scope_id)
+        return await self._transport.run(call)
+
+    async def holds(
+        self, organization_id: UUID, *, state: str | None = None, limit: int | None = None
+    ) -> list[Hold]:
+        """Return the holds of an organization, those that expire first in front.
+
+        With `state`, only those that are open, released or expired; at most `limit`.
+        """
+        return await self._transport.run(calls.holds(organization_id, state=state, limit=limit))
+
+    async def expire_holds(
+        self, *, organization_id: UUID | None = None, limit: int | None = None
+    ) -> int:
+        """Close overdue holds, of one organization or all, at most `limit`; return how many.
+
+        Housekeeping: a call that needs the money of an overdue hold takes it by itself.
+        """
+        return await self._transport.run(
+            calls.expire_holds(organization_id=organization_id, limit=limit)
+        )
+
+    async def waiting_budgets(self) -> list[WaitingBudget]:
+        """Return the budgets whose counters callers wait for at this instant.
+
+        One that is there in sample after sample needs more slots. For service_role.
+
+        Raises:
+            PermissionDenied: the caller is another role (42501).
+        """
+        return await self._transport.run(calls.waiting_budgets())
 
     async def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.

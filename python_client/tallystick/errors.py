@@ -52,12 +52,27 @@ class TallystickError(Exception):
         return f"{told}. {self.hint}" if self.hint else told
 
 
+class BudgetExceeded(TallystickError):  # noqa: N818
+    """TS402: a hold cannot grow, because a budget it touches has not that much left.
+
+    `Client.authorize_spend` does not raise it: there a refusal is an answer.
+    """
+
+
 class UnknownId(TallystickError):  # noqa: N818
     """TS404: no such organization, workflow or row. Another tenant's id looks the same."""
 
 
 class RequestConflict(TallystickError):  # noqa: N818
     """TS409: the request id was used before, with other content."""
+
+
+class HoldClosed(TallystickError):  # noqa: N818
+    """TS410: the hold was settled, released or has expired, so it can no longer change."""
+
+
+class Frozen(TallystickError):  # noqa: N818
+    """TS423: the organization, or a scope the spend falls into, is frozen."""
 
 
 class InvalidArgument(TallystickError):  # noqa: N818
@@ -78,8 +93,11 @@ class RetryableError(TallystickError):
 
 ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(
     {
+        "TS402": BudgetExceeded,
         "TS404": UnknownId,
         "TS409": RequestConflict,
+        "TS410": HoldClosed,
+        "TS423": Frozen,
         "22023": InvalidArgument,
         "42501": PermissionDenied,
         "23001": AppendOnly,

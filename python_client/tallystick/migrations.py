@@ -61,14 +61,21 @@ def pending(url: str) -> list[str]:
         psycopg.OperationalError: The database cannot be reached.
     """
     with psycopg.connect(url) as connection:
-        found = connection.execute(
-            "select to_regclass('supabase_migrations.schema_migrations') is not null"
-        ).fetchone()
-        applied = set()
-        if found == (True,):
-            rows = connection.execute("select version from supabase_migrations.schema_migrations")
-            applied = {version for (version,) in rows}
+        applied = history(connection)
     return [str(migration) for migration in available() if migration.version not in applied]
+
+
+def history(connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, str]:
+    """Return version and name of every migration the database has had, also those not ours."""
+    found = connection.execute(
+        "select to_regclass('supabase_migrations.schema_migrations') is not null"
+    ).fetchone()
+    if found != (True,):
+        return {}
+    rows = connection.execute(
+        "select version, coalesce(name, '') from supabase_migrations.schema_migrations"
+    )
+    return {str(version): str(name) for version, name in rows}
 
 
 def apply(url: str) -> list[str]:

@@ -8,12 +8,14 @@ text forms a JSON transport delivers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import UnionType
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeVar, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
+
+from tallystick.errors import ERRORS, TallystickError
 
 Row = Mapping[str, object]
 """One result row: column name to value."""
@@ -56,10 +58,21 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A stored cap over a scope and a window (`metering.budgets`).
+    """A cap over a scope and a window (`metering.budgets`).
 
-    `limit_usd` is None once the cap has been removed. `scope_id` is the workflow's id as text, and
-    empty for the organization itself. `slot_count` is the number of stripes.
+    Attributes:
+        id: its id; that of the organization or workflow for the total each is born with.
+        organization_id: who pays.
+        scope: what it covers: organization, workflow, run, venture, user, api_key, model or tag.
+        scope_id: which one, as text; empty for the organization itself, ``key=value`` for a tag.
+        time_window: total, hour, day, week or month.
+        limit_usd: the cap in US dollars; None counts and never refuses.
+        enforcement: hard refuses, soft only says that it is passed.
+        slot_count: over how many rows its counter is striped.
+        frozen_at: since when nothing is granted in its scope, or None.
+        excess_usd: by how much use passed the limit when it was last stored, US dollars.
+        created_at: when it was made.
+        updated_at: when it was last changed.
     """
 
     id: UUID
@@ -70,8 +83,217 @@ class Budget:
     limit_usd: Decimal | None
     enforcement: str
     slot_count: int
+    frozen_at: datetime | None
+    excess_usd: Decimal
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetStatus:
+    """A budget and what is left of it now (`metering.budget_status`).
+
+    Attributes:
+        organization_id: who pays.
+        budget_id: the budget.
+        scope: what it covers, as in `Budget`; likewise the next fields.
+        frozen_at: since when nothing is granted in its scope, or in the organization; or None.
+        resets_at: when its window ends; None for a total.
+        settled_usd: spent in this window, US dollars.
+        held_usd: held by open holds, US dollars.
+        remaining_usd: what is left; None without a limit, negative when use has passed it.
+    """
+
+    organization_id: UUID
+    budget_id: UUID
+    scope: str
+    scope_id: str
+    time_window: str
+    limit_usd: Decimal | None
+    enforcement: str
+    slot_count: int
+    frozen_at: datetime | None
+    resets_at: datetime | None
+    settled_usd: Decimal
+    held_usd: Decimal
+    remaining_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingBudget:
+    """A budget whose counter callers wait for at this instant (`metering.waiting_budgets`)."""
+
+    organization_id: UUID
+    budget_id: UUID
+    scope: str
+    scope_id: str
+    time_window: str
+    slot_count: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """May this be spent? (`metering.spend_decision`).
+
+    Attributes:
+        decision: granted, denied, needs_approval, or settled: this request is paid for already.
+        hold_id: the hold to settle; None where nothing is held.
+        usage_id: of a settled request, its ledger row.
+        held_usd: what is held, of a settled request its cost; US dollars.
+        reason: why it is denied (budget_exceeded, frozen), or over_soft_limit on a grant.
+        budget_id: the budget that is the reason.
+        remaining_usd: what that budget has left; negative when it is passed.
+        resets_at: when that budget's window ends; None for a total.
+        affordable_output_tokens: how long an answer the grant pays for, where prices are known.
+        expires_at: when the hold ends by itself.
+        proposal_id: the approval that is needed first.
+    """
+
+    decision: str
+    hold_id: UUID | None
+    usage_id: UUID | None
+    held_usd: Decimal | None
+    reason: str | None
+    budget_id: UUID | None
+    remaining_usd: Decimal | None
+    resets_at: datetime | None
+    affordable_output_tokens: int | None
+    expires_at: datetime | None
+    proposal_id: UUID | None
+
+    @property
+    def granted(self) -> bool:
+        """Whether the money is held: call the model, then settle."""
+        return self.decision == "granted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Money set aside for one call (`metering.holds`); once settled it is a ledger row instead.
+
+    Attributes:
+        id: its id; the ledger row that settles it has the same.
+        organization_id: who pays.
+        state: open, released or expired.
+        held_usd: how much, US dollars.
+        budget_ids: the budgets it counts in.
+        model: what it was asked for, as the next fields: see `SpendRequest`.
+        created_at: when it was granted.
+        expires_at: when it ends by itself.
+        closed_at: when it was released or expired; None while it is open.
+        reason: why it was released, as stated.
+    """
+
+    id: UUID
+    organization_id: UUID
+    state: str
+    held_usd: Decimal
+    budget_ids: tuple[UUID, ...]
+    model: str | None
+    provider: str | None
+    service_tier: str | None
+    workflow_id: UUID | None
+    run_id: UUID | None
+    venture_id: UUID | None
+    user_id: UUID | None
+    api_key_id: str | None
+    tags: Mapping[str, str]
+    created_at: datetime
+    expires_at: datetime
+    closed_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """One model call that was paid for (`public.ai_usage_ledger`).
+
+    Attributes:
+        id: its id; that of its hold where it had one.
+        organization_id: who paid.
+        model: the model that was called, as the next fields: see `SpendRequest`.
+        prompt_tokens: tokens sent.
+        completion_tokens: tokens received.
+        cost: US dollars, exact.
+        settlement: on_hold, after_hold (the hold had ended) or without_hold.
+        unheld_usd: the part of the cost that no open hold covered, US dollars.
+        created_at: when it was authorized, or recorded without a hold; windows go by it.
+        settled_at: when it was recorded.
+    """
+
+    id: UUID
+    organization_id: UUID
+    model: str
+    provider: str | None
+    service_tier: str | None
+    workflow_id: UUID | None
+    run_id: UUID | None
+    venture_id: UUID | None
+    user_id: UUID | None
+    api_key_id: str | None
+    tags: Mapping[str, str]
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+    settlement: str
+    unheld_usd: Decimal
+    created_at: datetime
+    settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BatchAnswer:
+    """What every answer to an item of a batch says: which item, and why it was refused, if so."""
+
+    item: int
+    error_code: str | None
+    error_detail: Mapping[str, object] | None
+
+    @property
+    def error(self) -> TallystickError | None:
+        """The error this item alone would have raised, to look at or to raise; None if none."""
+        if self.error_code is None:
+            return None
+        error_class = ERRORS.get(self.error_code, TallystickError)
+        message = f"item {self.item} of the batch was refused"
+        return error_class(message, self.error_code, self.error_detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizedItem(_BatchAnswer):
+    """The answer to one item of `authorize_spend_batch`.
+
+    Attributes:
+        item: its position in the batch, from 0.
+        decision: the decision; None where `error` says why there is none.
+        error_code: the SQLSTATE of the refusal, or None.
+        error_detail: its facts.
+    """
+
+    decision: Decision | None
+
+    @property
+    def granted(self) -> bool:
+        """Whether the money of this item is held."""
+        return self.decision is not None and self.decision.granted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledItem(_BatchAnswer):
+    """The answer to one item of `settle_spend_batch`; the fields are those of `Usage`.
+
+    Attributes:
+        item: its position in the batch, from 0.
+        usage_id: the ledger row; None, as the next fields, where `error` says why there is none.
+        error_code: the SQLSTATE of the refusal, or None.
+        error_detail: its facts.
+    """
+
+    usage_id: UUID | None
+    cost: Decimal | None
+    settlement: str | None
+    unheld_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +316,12 @@ def from_row(model: type[Model], row: Row) -> Model:
         KeyError: a column of the model is missing.
         TypeError: a value cannot be read exactly, for example money that arrived as a float.
     """
-    return model(**{name: convert(row[name]) for name, convert in _READERS[model].items()})
+    return model(**{name: read(row) for name, read in _READERS[model].items()})
+
+
+def columns(model: type) -> tuple[str, ...]:
+    """Return the columns that `from_row` reads a model from."""
+    return tuple(_READERS[model])
 
 
 def to_decimal(value: object) -> Decimal:
@@ -111,6 +338,13 @@ def to_bool(value: object) -> bool:
     return value
 
 
+def to_int(value: object) -> int:
+    """Read a count; anything but an int is a TypeError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"expected an integer, not {type(value).__name__}")
+    return value
+
+
 def _to_uuid(value: object) -> UUID:
     return value if isinstance(value, UUID) else UUID(_to_text(value))
 
@@ -118,12 +352,6 @@ def _to_uuid(value: object) -> UUID:
 def _to_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, not {type(value).__name__}")
-    return value
-
-
-def _to_int(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected an integer, not {type(value).__name__}")
     return value
 
 
@@ -145,23 +373,62 @@ _CONVERTERS: Mapping[object, Callable[[object], object]] = {
     Decimal: to_decimal,
     datetime: _to_utc,
     str: _to_text,
-    int: _to_int,
+    int: to_int,
     Mapping: _to_document,
 }
 
 
 def _converter(hint: object) -> Callable[[object], object]:
-    if isinstance(hint, UnionType):  # only "X | None" occurs
-        (inner,) = (part for part in get_args(hint) if part is not type(None))
-        return _optional(_converter(inner))
+    if isinstance(hint, UnionType):
+        return _optional(_converter(_present(hint)))
+    if get_origin(hint) is tuple:  # only "tuple[X, ...]" occurs
+        return _array(_converter(get_args(hint)[0]))
     return _CONVERTERS[get_origin(hint) or hint]
+
+
+def _present(hint: UnionType) -> object:
+    """Return the X of "X | None", the only union that occurs."""
+    (inner,) = (part for part in get_args(hint) if part is not type(None))
+    return inner
 
 
 def _optional(convert: Callable[[object], object]) -> Callable[[object], object]:
     return lambda value: None if value is None else convert(value)
 
 
-_READERS: Mapping[type, Mapping[str, Callable[[object], object]]] = {
-    model: {name: _converter(hint) for name, hint in get_type_hints(model).items()}
-    for model in (Organization, Workflow, Budget, Finding)
+def _array(convert: Callable[[object], object]) -> Callable[[object], object]:
+    def read(value: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"expected an array, not {type(value).__name__}")
+        return tuple(convert(each) for each in value)
+
+    return read
+
+
+def _field(name: str, hint: object) -> Callable[[Row], object]:
+    """Read one field from a row: from its column, or a model from columns of the same row.
+
+    Such a model is None where the column of its own name is null.
+    """
+    if isinstance(hint, UnionType) and is_dataclass(inner := _present(hint)):
+        return lambda row: None if row[name] is None else from_row(cast("type", inner), row)
+    convert = _converter(hint)
+    return lambda row: convert(row[name])
+
+
+_READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
+    model: {name: _field(name, hint) for name, hint in get_type_hints(model).items()}
+    for model in (
+        Organization,
+        Workflow,
+        Budget,
+        BudgetStatus,
+        WaitingBudget,
+        Decision,
+        Hold,
+        Usage,
+        AuthorizedItem,
+        SettledItem,
+        Finding,
+    )
 }

@@ -28,7 +28,7 @@ $$;
 
 comment on function private.figure(numeric) is 'Exact text of an amount; "nothing" for null.';
 
--- Metering: every counter against the ledger.
+-- Metering: every counter against ledger and holds.
 --
 -- A stable function reads with the snapshot of the statement that called it, so all checks see one
 -- moment and calls in flight raise no alarm.
@@ -39,37 +39,152 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- What was spent and is held in the scope and present window of each budget, against its slots.
   return query
-  with spent as (
-    select l.organization_id, l.workflow_id, sum(l.cost) as cost
+  with calls as (
+    select
+      l.organization_id, l.created_at, l.cost as settled_usd, 0 as held_usd, l.unheld_usd,
+      l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.tags
     from public.ai_usage_ledger as l
     where p_organization_id is null or l.organization_id = p_organization_id
-    group by l.organization_id, l.workflow_id
-  ),
-
-  expected as (
-    select s.organization_id, s.workflow_id as budget_id, s.cost from spent as s
     union all
-    select s.organization_id, s.organization_id, sum(s.cost) from spent as s
-    group by s.organization_id
+    select
+      h.organization_id, h.created_at, 0, h.held_usd, 0,
+      h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+    from metering.holds as h
+    where h.state = 'open'
+      and (p_organization_id is null or h.organization_id = p_organization_id)
   ),
 
   counted as (
-    select b.organization_id, b.id as budget_id, sum(s.settled_usd) as cost
+    select
+      b.organization_id,
+      b.id,
+      b.limit_usd,
+      b.enforcement,
+      b.excess_usd,
+      s.settled_usd,
+      s.held_usd
     from metering.budgets as b
-    left join metering.budget_slots as s
-      on s.organization_id = b.organization_id and s.budget_id = b.id
-    where b.time_window = 'total'
-      and (p_organization_id is null or b.organization_id = p_organization_id)
-    group by b.organization_id, b.id
+    inner join (
+      select
+        t.organization_id, t.budget_id,
+        sum(t.settled_usd) as settled_usd, sum(t.held_usd) as held_usd
+      from metering.budget_slots as t
+      where p_organization_id is null or t.organization_id = p_organization_id
+      group by t.organization_id, t.budget_id
+    ) as s on s.organization_id = b.organization_id and s.budget_id = b.id
+  ),
+
+  -- By key, so that each call looks up its few budgets instead of meeting all there are.
+  keyed as materialized (
+    select
+      c.organization_id, c.created_at, c.settled_usd, c.held_usd, c.unheld_usd, k.scope_key
+    from calls as c
+    cross join lateral unnest(
+      private.scope_keys(
+        c.workflow_id, c.run_id, c.venture_id, c.user_id, c.api_key_id, c.model, c.tags
+      )
+    ) as k (scope_key)
+    where k.scope_key is not null
+  ),
+
+  expected as (
+    select
+      k.organization_id, b.id,
+      sum(k.settled_usd) as settled_usd, sum(k.held_usd) as held_usd,
+      sum(k.unheld_usd) as unheld_usd
+    from keyed as k
+    inner join metering.budgets as b
+      on b.organization_id = k.organization_id and b.scope_key = k.scope_key
+    inner join metering.budget_slots as s
+      on s.organization_id = b.organization_id
+      and s.budget_id = b.id
+      and s.slot = 0
+      and k.created_at >= s.window_start
+      and k.created_at < s.window_end
+    group by k.organization_id, b.id
+  ),
+
+  compared as (
+    select
+      b.*,
+      coalesce(e.settled_usd, 0) as expected_settled,
+      coalesce(e.held_usd, 0) as expected_held,
+      coalesce(e.unheld_usd, 0) as unheld_usd
+    from counted as b
+    left join expected as e on e.organization_id = b.organization_id and e.id = b.id
   )
 
+  select f.*
+  from compared as c
+  cross join lateral (
+    values
+    (
+      'settled_equals_ledger', c.organization_id, 'budget ' || c.id::text,
+      private.figure(c.expected_settled), private.figure(c.settled_usd),
+      c.settled_usd <> c.expected_settled
+    ),
+    (
+      'held_equals_holds', c.organization_id, 'budget ' || c.id::text,
+      private.figure(c.expected_held), private.figure(c.held_usd),
+      c.held_usd <> c.expected_held
+    ),
+    -- Only what no hold covered takes a budget past its cap, and a cap stored below use.
+    (
+      'grants_stay_within_limit', c.organization_id, 'budget ' || c.id::text,
+      'at most ' || private.figure(c.limit_usd + c.excess_usd + c.unheld_usd),
+      private.figure(c.settled_usd + c.held_usd),
+      c.enforcement = 'hard'
+      and c.settled_usd + c.held_usd > c.limit_usd + c.excess_usd + c.unheld_usd
+    )
+  ) as v (check_name, organization_id, subject, expected, actual, is_broken)
+  cross join lateral (
+    select v.check_name, v.organization_id, v.subject, v.expected, v.actual
+  ) as f
+  where v.is_broken;
+
+  return query
   select
-    'total_equals_ledger', organization_id, 'budget ' || budget_id::text,
-    private.figure(coalesce(e.cost, 0)), private.figure(c.cost)
-  from expected as e
-  full join counted as c using (organization_id, budget_id)
-  where c.cost is distinct from coalesce(e.cost, 0);
+    'remainder_equals_limit_less_use', b.organization_id, 'budget ' || b.id::text,
+    private.figure(private.granted_limit(b) - s.use_usd), private.figure(s.remaining)
+  from metering.budgets as b
+  inner join (
+    select
+      t.organization_id, t.budget_id, sum(t.settled_usd + t.held_usd) as use_usd,
+      sum(t.available_usd) - coalesce(sum(t.debt_usd), 0) as remaining
+    from metering.budget_slots as t
+    where p_organization_id is null or t.organization_id = p_organization_id
+    group by t.organization_id, t.budget_id
+  ) as s on s.organization_id = b.organization_id and s.budget_id = b.id
+  where private.granted_limit(b) - s.use_usd is distinct from s.remaining;
+
+  return query
+  select
+    'slots_are_those_of_the_budget', b.organization_id, 'budget ' || b.id::text,
+    b.slot_count::text || ' slots of one window, open or closed together',
+    count(s.slot)::text || ' slots, ' || count(distinct s.window_start)::text || ' windows, '
+    || count(s.debt_usd)::text || ' closed'
+  from metering.budgets as b
+  left join metering.budget_slots as s
+    on s.organization_id = b.organization_id and s.budget_id = b.id
+  where p_organization_id is null or b.organization_id = p_organization_id
+  group by b.organization_id, b.id, b.slot_count
+  having count(s.slot) <> b.slot_count
+    or max(s.slot) <> b.slot_count - 1
+    or count(distinct (s.window_start, s.window_end)) <> 1
+    or count(s.available_usd) not in (0, b.slot_count)
+    or count(s.debt_usd) not in (0, b.slot_count);
+
+  return query
+  select
+    'config_version_is_one', s.organization_id, 'budget ' || s.budget_id::text,
+    max(s.config_version)::text, min(s.config_version)::text
+  from metering.budget_slots as s
+  where s.budget_id = s.organization_id
+    and (p_organization_id is null or s.organization_id = p_organization_id)
+  group by s.organization_id, s.budget_id
+  having min(s.config_version) <> max(s.config_version);
 
   return query
   with expected as (
@@ -116,47 +231,11 @@ begin
 
   return query
   select
-    'window_equals_rollup', b.organization_id, 'budget ' || b.id::text,
-    private.figure(
-      private.monthly_cost(b.organization_id, private.local_day(s.window_start, o.time_zone))
-    ),
-    private.figure(s.settled_usd)
-  from metering.budgets as b
-  inner join tenancy.organizations as o on o.id = b.organization_id
-  inner join (
-    select t.organization_id, t.budget_id, t.window_start, sum(t.settled_usd) as settled_usd
-    from metering.budget_slots as t
-    group by t.organization_id, t.budget_id, t.window_start
-  ) as s on s.organization_id = b.organization_id and s.budget_id = b.id
-  where b.time_window = 'month'
-    and (p_organization_id is null or b.organization_id = p_organization_id)
-    and s.settled_usd <> private.monthly_cost(
-      b.organization_id, private.local_day(s.window_start, o.time_zone)
-    );
-
-  return query
-  select
-    'remainder_equals_limit_less_use', b.organization_id, 'budget ' || b.id::text,
-    private.figure(b.limit_usd - sum(s.settled_usd + s.held_usd)),
-    private.figure(sum(s.available_usd) - sum(s.debt_usd))
-  from metering.budgets as b
-  inner join metering.budget_slots as s
-    on s.organization_id = b.organization_id and s.budget_id = b.id
-  where p_organization_id is null or b.organization_id = p_organization_id
-  group by b.organization_id, b.id, b.limit_usd
-  having b.limit_usd - sum(s.settled_usd + s.held_usd)
-    is distinct from sum(s.available_usd) - sum(s.debt_usd);
-
-  return query
-  select
-    'budget_has_its_slots', b.organization_id, 'budget ' || b.id::text,
-    b.slot_count::text, count(s.slot)::text
-  from metering.budgets as b
-  left join metering.budget_slots as s
-    on s.organization_id = b.organization_id and s.budget_id = b.id and s.slot < b.slot_count
-  where p_organization_id is null or b.organization_id = p_organization_id
-  group by b.organization_id, b.id, b.slot_count
-  having count(s.slot) <> b.slot_count;
+    'unheld_is_what_no_hold_covered', l.organization_id, 'usage ' || l.id::text,
+    'all of it', private.figure(l.unheld_usd)
+  from public.ai_usage_ledger as l
+  where (p_organization_id is null or l.organization_id = p_organization_id)
+    and (l.settlement <> 'on_hold' and l.unheld_usd <> l.cost or l.unheld_usd > l.cost);
 
   return query
   select
@@ -165,7 +244,9 @@ begin
   from public.ai_usage_ledger as l
   left join metering.workflows as w
     on w.organization_id = l.organization_id and w.id = l.workflow_id
-  where w.id is null and (p_organization_id is null or l.organization_id = p_organization_id)
+  where l.workflow_id is not null
+    and w.id is null
+    and (p_organization_id is null or l.organization_id = p_organization_id)
   group by l.organization_id, l.workflow_id;
 
   return query
@@ -182,19 +263,61 @@ begin
 
   return query
   select
-    'request_names_its_usage', k.organization_id, 'request ' || k.request_id,
-    'usage ' || k.subject_id::text, 'nothing'
+    'budget_has_the_time_zone', b.organization_id, 'budget ' || b.id::text,
+    o.time_zone, b.time_zone
+  from metering.budgets as b
+  inner join tenancy.organizations as o on o.id = b.organization_id
+  where b.time_zone <> o.time_zone
+    and (p_organization_id is null or b.organization_id = p_organization_id);
+
+  return query
+  select
+    'freeze_is_one', b.organization_id, 'budget ' || b.id::text,
+    coalesce(o.frozen_at::text, 'nothing'), coalesce(b.frozen_at::text, 'nothing')
+  from metering.budgets as b
+  inner join tenancy.organizations as o on o.id = b.organization_id
+  where b.id = o.id
+    and b.frozen_at is distinct from o.frozen_at
+    and (p_organization_id is null or b.organization_id = p_organization_id);
+
+  return query
+  select
+    'hold_is_not_usage_too', h.organization_id, 'hold ' || h.id::text, 'one of both', 'both'
+  from metering.holds as h
+  inner join public.ai_usage_ledger as l
+    on l.organization_id = h.organization_id and l.id = h.id
+  where p_organization_id is null or h.organization_id = p_organization_id;
+
+  return query
+  select
+    'hold_counts_to_its_day', h.organization_id, 'hold ' || h.id::text,
+    private.local_day(h.created_at, o.time_zone)::text, h.day::text
+  from metering.holds as h
+  inner join tenancy.organizations as o on o.id = h.organization_id
+  where h.day <> private.local_day(h.created_at, o.time_zone)
+    and (p_organization_id is null or h.organization_id = p_organization_id);
+
+  -- A hold is forgotten 45 days after it ended, before its request id is.
+  return query
+  select
+    'request_names_what_it_made', k.organization_id, 'request ' || k.request_id,
+    k.operation::text || ' ' || k.subject_id::text, 'nothing'
   from metering.request_keys as k
   left join public.ai_usage_ledger as l
     on l.organization_id = k.organization_id and l.id = k.subject_id
-  where k.operation = 'record'
-    and l.id is null
+  left join metering.holds as h
+    on h.organization_id = k.organization_id and h.id = k.subject_id
+  where l.id is null
+    and h.id is null
+    and (
+      k.operation in ('record', 'settle')
+      or private.uuid_v7_time(k.subject_id) > private.clock_now() - interval '45 days'
+    )
     and (p_organization_id is null or k.organization_id = p_organization_id);
 end
 $$;
 
-comment on function private.verify_metering(uuid) is
-  'Metering checks of audit.verify_integrity.';
+comment on function private.verify_metering(uuid) is 'Metering checks of audit.verify_integrity.';
 
 -- Compares every derived figure with the ledger it was derived from. Changes nothing, locks
 -- nothing.

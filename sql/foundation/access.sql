@@ -13,9 +13,11 @@ to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 revoke execute on function
 private.raise_error(text, jsonb),
 private.reject_argument(text, text),
+private.abandon_attempt(),
 private.clock_now(),
 private.is_time_zone(text),
 private.window_start(text, timestamptz, text),
+private.window_end(text, timestamptz, text),
 private.local_day(timestamptz, text),
 private.uuid_v7(timestamptz),
 private.uuid_v7_time(uuid),
@@ -26,13 +28,14 @@ private.assert_text(text, text),
 private.assert_id(text, uuid),
 private.round_half_even(numeric, integer),
 private.canonical_text(jsonb),
-private.content_hash(jsonb),
+private.content_hash(text),
 private.reject_mutation(),
 private.touch_updated_at(),
 private.partition_name(regclass, timestamptz),
 private.create_partition(regclass, date),
 private.ensure_partition(regclass, timestamptz),
 private.caller_role(),
+private.schema_owner(),
 private.is_trusted_caller()
 from public, anon, authenticated, service_role;
 
@@ -44,15 +47,23 @@ private.reject_argument(text, text),
 private.clock_now(),
 private.is_time_zone(text),
 private.window_start(text, timestamptz, text),
+private.window_end(text, timestamptz, text),
 private.local_day(timestamptz, text),
 private.uuid_v7(timestamptz),
 private.uuid_v7_time(uuid),
 private.assert_money(text, numeric),
+private.assert_count(text, bigint),
 private.assert_text(text, text),
 private.assert_id(text, uuid),
 private.caller_role(),
+private.schema_owner(),
 private.is_trusted_caller()
 to authenticated, service_role, app_user, tallystick_writer;
 
+grant execute on function
+private.clock_now(),
+private.window_start(text, timestamptz, text),
+private.window_end(text, timestamptz, text)
+to tallystick_reader;
 grant execute on function private.round_half_even(numeric, integer)
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;

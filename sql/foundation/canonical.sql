@@ -40,15 +40,18 @@ $$;
 comment on function private.canonical_text(jsonb) is
   'One text for equal facts: keys sorted bytewise, nulls dropped, numbers without trailing zeros.';
 
--- Fingerprint of what a caller asked for.
-create function private.content_hash(p_facts jsonb)
+-- Fingerprint of what a caller asked for. The text must be one per content: canonical_text(), or
+-- array[...]::text of values that have one spelling each (amounts by trim_scale), at a tenth the
+-- cost.
+create function private.content_hash(p_content text)
 returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select encode(sha256(convert_to(private.canonical_text(p_facts), 'UTF8')), 'hex')
+begin
+  return encode(sha256(convert_to(p_content, 'UTF8')), 'hex');
+end
 $$;
 
-comment on function private.content_hash(jsonb) is
-  'SHA-256 of the canonical text, in hexadecimal.';
+comment on function private.content_hash(text) is 'SHA-256 of a text, in hexadecimal.';

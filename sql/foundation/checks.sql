@@ -1,17 +1,19 @@
--- What an argument must be, said once. Each check raises 22023 and names argument and rule.
+-- What an argument must be, said once. Each check returns what it was given, or raises 22023 and
+-- names argument and rule. "v_cost := assert_money(...)" costs a quarter of "perform
+-- assert_money(...)".
 
 -- Money: US dollars, 0 or more, at most 12 decimals, below one trillion.
 --
 -- numeric(24,12) would round a 13th decimal in silence, and lets NaN through a ">= 0" check.
 create function private.assert_money(p_argument text, p_amount numeric)
-returns void
+returns numeric
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_amount >= 0 and p_amount < 1e12 and scale(trim_scale(p_amount)) <= 12 then
-    return;
+    return p_amount;
   end if;
   perform private.reject_argument(
     p_argument,
@@ -23,16 +25,17 @@ begin
       else 'must have at most 12 decimals'
     end
   );
+  return null;
 end
 $$;
 
 comment on function private.assert_money(text, numeric) is
-  'Refuses anything but a finite amount in US dollars from 0 with at most 12 decimals. '
-  'Errors: 22023.';
+  'Refuses anything but a finite amount in US dollars from 0 with at most 12 decimals. Errors: '
+  '22023.';
 
 -- Token counts: 0 or more.
 create function private.assert_count(p_argument text, p_count bigint)
-returns void
+returns bigint
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -43,6 +46,7 @@ begin
   elsif p_count < 0 then
     perform private.reject_argument(p_argument, 'must not be negative');
   end if;
+  return p_count;
 end
 $$;
 
@@ -51,7 +55,7 @@ comment on function private.assert_count(text, bigint) is
 
 -- Names and keys: 1 to 255 characters, not blank.
 create function private.assert_text(p_argument text, p_value text)
-returns void
+returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -64,6 +68,7 @@ begin
   elsif length(p_value) > 255 then
     perform private.reject_argument(p_argument, 'must have at most 255 characters');
   end if;
+  return p_value;
 end
 $$;
 
@@ -72,7 +77,7 @@ comment on function private.assert_text(text, text) is
 
 -- Ids: present.
 create function private.assert_id(p_argument text, p_id uuid)
-returns void
+returns uuid
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -81,6 +86,7 @@ begin
   if p_id is null then
     perform private.reject_argument(p_argument, 'must not be null');
   end if;
+  return p_id;
 end
 $$;
 

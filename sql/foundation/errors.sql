@@ -14,6 +14,11 @@ select
 from (
   values
   (
+    'TS402', 'budget_exceeded',
+    'the budget does not cover it',
+    'Ask for less, wait until the budget in DETAIL resets, or raise its limit.'
+  ),
+  (
     'TS404', 'unknown_id',
     'no such row is visible to the caller',
     'Check the id and the organization it belongs to.'
@@ -22,6 +27,16 @@ from (
     'TS409', 'request_conflict',
     'the request id was already used with other content',
     'Use a new request id for a new request; retry an old one with its first arguments.'
+  ),
+  (
+    'TS410', 'hold_closed',
+    'the hold is no longer open',
+    'Ask for a new hold with authorize_spend.'
+  ),
+  (
+    'TS423', 'frozen',
+    'spending is frozen',
+    'Have an owner or admin unfreeze the organization or the scope in DETAIL.'
   ),
   (
     '22023', 'invalid_argument',
@@ -78,6 +93,22 @@ $$;
 
 comment on function private.raise_error(text, jsonb) is
   'Raises the registered error p_code with p_facts as DETAIL. Errors: p_code itself.';
+
+-- Ends an attempt: everything since the enclosing block began is undone, its locks with it. The
+-- block catches the code; no caller ever sees it.
+create function private.abandon_attempt()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise sqlstate 'UNDO0' using message = 'abandoned';
+end
+$$;
+
+comment on function private.abandon_attempt() is
+  'Undoes the enclosing block, which catches sqlstate UNDO0. Never reaches a caller.';
 
 -- Raises 22023 and names the argument and the rule it breaks.
 create function private.reject_argument(p_argument text, p_rule text)

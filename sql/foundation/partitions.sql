@@ -18,13 +18,14 @@ comment on column private.partitioned_ledgers.parent is 'Qualified name of the p
 -- The name of the partition of one month.
 create function private.partition_name(p_parent regclass, p_time timestamptz)
 returns text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'private.' || quote_ident(c.relname || to_char(p_time at time zone 'UTC', '_YYYY_MM'))
-  from pg_catalog.pg_class as c
-  where c.oid = p_parent
+begin
+  return 'private.' || split_part(p_parent::text, '.', 2)
+    || to_char(p_time at time zone 'UTC', '_YYYY_MM');
+end
 $$;
 
 comment on function private.partition_name(regclass, timestamptz) is
@@ -93,18 +94,21 @@ comment on function private.create_partition(regclass, date) is
 -- Opening the partition, as asking for its size does, also makes this session notice partitions
 -- that others attached since its transaction began; looking up the name would not.
 create function private.ensure_partition(p_parent regclass, p_time timestamptz)
-returns void
+returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_name text := private.partition_name(p_parent, p_time);
 begin
-  if pg_relation_size(to_regclass(private.partition_name(p_parent, p_time))) is null then
-    perform private.create_partition(p_parent, (p_time at time zone 'UTC')::date);
+  if pg_relation_size(to_regclass(v_name)) is null then
+    return private.create_partition(p_parent, (p_time at time zone 'UTC')::date);
   end if;
+  return v_name;
 end
 $$;
 
 comment on function private.ensure_partition(regclass, timestamptz) is
-  'Makes the partition of the month of p_time (UTC) if it is missing, so that neither a forgotten '
-  'maintain() nor a test clock refuses spend.';
+  'Makes the partition of the month of p_time (UTC) if it is missing, and returns its name: '
+  'neither a forgotten maintain() nor a test clock refuses spend.';

@@ -1,152 +1,34 @@
--- Stored caps, and the budgets every organization and workflow has from birth.
+-- Budgets: set, changed, removed, frozen.
 
--- An organization is born with the budget that every call in it touches first.
-create function private.open_organization_budget()
-returns trigger
+-- The time zone a window is cut in. Under a change: it then stays.
+create function private.zone_for(p_organization_id uuid, p_window text)
+returns text
 language plpgsql
-volatile
-security definer -- writes budgets, which no role may write itself
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into metering.budgets (organization_id, id, scope, time_window)
-  values (new.id, new.id, 'organization', 'total');
-  insert into metering.budget_slots (organization_id, budget_id, slot) values (new.id, new.id, 0);
-  return null;
+  return (
+    select o.time_zone from tenancy.organizations as o
+    where o.id = p_organization_id and p_window <> 'total'
+  );
 end
 $$;
 
-comment on function private.open_organization_budget() is
-  'Trigger: gives a new organization its implicit total budget.';
+comment on function private.zone_for(uuid, text) is
+  'The organization''s time zone; null for a total.';
 
-create trigger organizations_open_budget after insert on tenancy.organizations
-for each row execute function private.open_organization_budget();
-
--- A workflow is born with the budget that counts it. Nothing can have been spent on it before, so
--- unlike a later change this needs no lock on the organization.
-create function private.open_workflow_budget()
-returns trigger
-language plpgsql
-volatile
-security definer -- writes budgets, which no role may write itself
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into metering.budgets (organization_id, id, scope, scope_id, time_window)
-  values (new.organization_id, new.id, 'workflow', new.id::text, 'total');
-  insert into metering.budget_slots (organization_id, budget_id, slot)
-  values (new.organization_id, new.id, 0);
-  return null;
-end
-$$;
-
-comment on function private.open_workflow_budget() is
-  'Trigger: gives a new workflow its total budget.';
-
-create trigger workflows_open_budget after insert on metering.workflows
-for each row execute function private.open_workflow_budget();
-
--- Locks every slot of the organization's own budget. Each call that spends updates one of them
--- before it reads which budgets it touches, so whoever holds them all sees no spend in flight.
-create function private.gather_organization(p_organization_id uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform from metering.budget_slots as s
-  where s.organization_id = p_organization_id and s.budget_id = p_organization_id
-  order by s.slot
-  for no key update;
-end
-$$;
-
-comment on function private.gather_organization(uuid) is
-  'Waits for all spend in flight of an organization and holds off new spend until the transaction '
-  'ends.';
-
--- Begins a change of an organization's budgets or time zone: no spend is in flight until the
--- transaction ends, and a call whose snapshot is older than the change cannot miss it. Such a call,
--- at REPEATABLE READ or above, finds its slot updated and fails with 40001.
-create function private.begin_change(p_organization_id uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform private.gather_organization(p_organization_id);
-  update metering.budget_slots as s
-  set config_version = s.config_version + 1
-  where s.organization_id = p_organization_id and s.budget_id = p_organization_id;
-end
-$$;
-
-comment on function private.begin_change(uuid) is
-  'Waits for all spend in flight of an organization and makes later spend see the change.';
-
--- Freezing waits for checks under way: whoever was told yes has recorded, or asks again.
-create function private.announce_freeze()
-returns trigger
-language plpgsql
-volatile
-security definer -- locks slots, which no role may lock itself
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform private.begin_change(new.id);
-  return new;
-end
-$$;
-
-comment on function private.announce_freeze() is
-  'Trigger: freezing and unfreezing wait for spend in flight, and no later check misses them.';
-
-create trigger organizations_announce_freeze before update of frozen_at on tenancy.organizations
-for each row when (old.frozen_at is distinct from new.frozen_at)
-execute function private.announce_freeze();
-
--- A month that was counted is not cut anew: a time zone stays once usage is recorded. Until then
--- open months are empty, and begin again in the new zone.
-create function private.keep_time_zone()
-returns trigger
-language plpgsql
-volatile
-security definer -- locks slots, which no role may lock itself
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform private.begin_change(old.id);
-  if exists (select from metering.usage_rollups as r where r.organization_id = old.id) then
-    perform private.raise_error(
-      '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
-    );
-  end if;
-  update metering.budget_slots as s set window_start = '-infinity'
-  where s.organization_id = old.id;
-  return new;
-end
-$$;
-
-comment on function private.keep_time_zone() is
-  'Trigger: refuses another time zone once usage is recorded. Errors: 23001.';
-
-create trigger organizations_keep_time_zone before update of time_zone on tenancy.organizations
-for each row when (old.time_zone <> new.time_zone)
-execute function private.keep_time_zone();
-
--- Stores, changes or (p_limit null) removes the cap of one scope and window.
+-- The privileged half of metering.set_budget.
 --
--- Locks: the organization's own slots, then the budget's, so no spend is in flight. The opening
--- figures of a new budget are then read in a new statement, from the rollups.
--- Idempotent: the same call again changes nothing.
-create function private.put_budget(
+-- Locks: the organization's own slots, so no spend is in flight. Idempotent.
+create function private.set_budget(
   p_organization_id uuid,
   p_scope text,
   p_scope_id text,
   p_window text,
-  p_limit numeric
+  p_limit numeric,
+  p_enforcement text,
+  p_slots integer
 )
 returns metering.budgets
 language plpgsql
@@ -155,82 +37,54 @@ security definer -- writes budgets and slots, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := private.clock_now();
+  v_scope_id text;
   v_budget metering.budgets;
-  v_scope_id text := coalesce(p_scope_id, '');
-  v_time_zone text;
-  v_last_day date;
-  v_window_start timestamptz;
+  v_is_new boolean;
 begin
-  perform private.assert_member(p_organization_id, array['owner', 'admin']);
+  perform private.assert_may_set_budgets(p_organization_id);
+  v_scope_id := private.assert_scope(p_organization_id, p_scope, p_scope_id);
+  perform private.assert_window('p_window', p_window);
+  perform private.assert_slots('p_slots', p_slots);
   if p_limit is not null then
     perform private.assert_money('p_limit', p_limit);
   end if;
-  if p_scope = 'organization' and p_window = 'month' then
-    if v_scope_id not in ('', p_organization_id::text) then
-      perform private.reject_argument('p_scope_id', 'must be empty for the organization itself');
-    end if;
-    v_scope_id := '';
-  elsif p_scope = 'workflow' and p_window = 'total' then
-    if v_scope_id !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-      perform private.reject_argument('p_scope_id', 'must be the id of a workflow');
-    end if;
-    v_scope_id := lower(v_scope_id);
-  else
-    perform private.reject_argument(
-      'p_scope, p_window', 'must be workflow and total, or organization and month'
-    );
+  if (p_enforcement in ('hard', 'soft')) is not true then
+    perform private.reject_argument('p_enforcement', 'must be hard or soft');
   end if;
 
   perform private.begin_change(p_organization_id);
-
-  update metering.budgets as b
-  set limit_usd = p_limit, updated_at = v_now
+  select * into v_budget
+  from metering.budgets as b
   where b.organization_id = p_organization_id
-    and b.scope = p_scope
-    and b.scope_id = v_scope_id
-    and b.time_window = p_window
-  returning * into v_budget;
-  if not found then
-    -- A workflow has its budget from birth, so a missing one means a missing workflow.
-    if p_scope = 'workflow' then
-      perform private.raise_error('TS404', jsonb_build_object('workflow_id', v_scope_id));
-    end if;
+    and b.scope_key = p_scope || ':' || v_scope_id
+    and b.time_window = p_window;
+  v_is_new := not found;
+  if v_is_new then
     insert into metering.budgets (
-      organization_id, id, scope, scope_id, time_window, limit_usd, created_at, updated_at
-    ) values (
-      p_organization_id, private.uuid_v7(v_now), p_scope, v_scope_id, p_window, p_limit, v_now, v_now
+      organization_id, scope, scope_id, time_window, time_zone, limit_usd, enforcement, slot_count
+    )
+    values (
+      p_organization_id, p_scope, v_scope_id, p_window,
+      private.zone_for(p_organization_id, p_window), p_limit, p_enforcement, coalesce(p_slots, 1)
     )
     returning * into v_budget;
-    -- Windows only move forward: a clock that is behind recorded spend opens that spend's month.
-    select o.time_zone into strict v_time_zone
-    from tenancy.organizations as o where o.id = p_organization_id;
-    select max(r.day) into v_last_day
-    from metering.usage_rollups as r where r.organization_id = p_organization_id;
-    v_window_start := greatest(
-      private.window_start(p_window, v_now, v_time_zone),
-      private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
-    );
-    insert into metering.budget_slots (organization_id, budget_id, slot, window_start, settled_usd)
-    values (
-      p_organization_id, v_budget.id, 0, v_window_start,
-      private.monthly_cost(p_organization_id, private.local_day(v_window_start, v_time_zone))
-    );
+  else
+    update metering.budgets as b
+    set
+      limit_usd = p_limit,
+      enforcement = p_enforcement,
+      slot_count = coalesce(p_slots, b.slot_count)
+    where b.organization_id = p_organization_id and b.id = v_budget.id
+    returning * into v_budget;
   end if;
-
-  update metering.budget_slots as s
-  set
-    available_usd = p_limit - least(p_limit, s.settled_usd + s.held_usd),
-    debt_usd = s.settled_usd + s.held_usd - least(p_limit, s.settled_usd + s.held_usd)
-  where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
-  return v_budget;
+  return private.refigure(v_budget, v_is_new);
 end
 $$;
 
-comment on function private.put_budget(uuid, text, text, text, numeric) is
-  'Core of metering.set_budget and metering.remove_budget.';
+comment on function private.set_budget(uuid, text, text, text, numeric, text, integer) is
+  'Core of metering.set_budget.';
 
--- Stores or changes a cap. Idempotent.
+-- Makes a budget or stores another cap. Idempotent.
 create function metering.set_budget(
   p_organization_id uuid,
   p_scope text,
@@ -246,32 +100,194 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_limit is null then
-    perform private.reject_argument('p_limit', 'must not be null');
-  end if;
-  if p_enforcement is distinct from 'hard' then
-    perform private.reject_argument('p_enforcement', 'must be hard');
-  end if;
-  if p_slots <> 1 then
-    perform private.reject_argument('p_slots', 'must be 1');
-  end if;
-  return private.put_budget(
-    p_organization_id => p_organization_id,
-    p_scope => p_scope,
-    p_scope_id => p_scope_id,
-    p_window => p_window,
-    p_limit => p_limit
+  return private.set_budget(
+    p_organization_id, p_scope, p_scope_id, p_window, p_limit, p_enforcement, p_slots
   );
 end
 $$;
 
 comment on function metering.set_budget(uuid, text, text, text, numeric, text, integer) is
-  'Stores or changes the cap of a workflow''s total (scope workflow, its id, window total) or of '
-  'the organization''s month (scope organization, no id, window month), in US dollars. For owners, '
-  'admins and service_role. A cap below what is spent already refuses the next call. '
-  'Errors: 22023, 42501, TS404.';
+  'Makes the budget of a scope (organization, workflow, run, venture, user, api_key, model, tag as '
+  'key=value) and window (total, hour, day, week, month), or stores another cap in US dollars; '
+  'null counts and caps nothing. It counts what was spent and is held there already; a cap below '
+  'that refuses the next call. p_enforcement soft grants and says so. p_slots spreads its counters '
+  'over that many rows (1 to 256): about twice the connections that spend from it at once; null '
+  'leaves it. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
 
--- Removes a stored cap; what was counted stays. Idempotent.
+-- The privileged half of metering.change_budget.
+create function private.change_budget(
+  p_organization_id uuid,
+  p_budget_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_window text,
+  p_slots integer
+)
+returns metering.budgets
+language plpgsql
+volatile
+security definer -- writes budgets and slots, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old metering.budgets;
+  v_new metering.budgets;
+begin
+  perform private.assert_may_set_budgets(p_organization_id);
+  perform private.assert_id('p_budget_id', p_budget_id);
+  perform private.assert_slots('p_slots', p_slots);
+
+  perform private.begin_change(p_organization_id);
+  select * into v_old
+  from metering.budgets as b
+  where b.organization_id = p_organization_id and b.id = p_budget_id;
+  if v_old.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('budget_id', p_budget_id));
+  end if;
+  v_new := v_old;
+  v_new.time_window := private.assert_window('p_window', coalesce(p_window, v_old.time_window));
+  v_new.slot_count := coalesce(p_slots, v_old.slot_count);
+  if p_scope is not null or p_scope_id is not null then
+    v_new.scope := coalesce(p_scope, v_old.scope);
+    v_new.scope_id := private.assert_scope(
+      p_organization_id, v_new.scope,
+      coalesce(p_scope_id, case when v_new.scope = v_old.scope then v_old.scope_id end)
+    );
+  end if;
+  if (v_new.scope, v_new.scope_id, v_new.time_window)
+    is distinct from (v_old.scope, v_old.scope_id, v_old.time_window) then
+    if private.is_born(v_old) then
+      perform private.reject_argument('p_budget_id', 'must not be a budget that exists from birth');
+    elsif v_old.frozen_at is not null then
+      perform private.reject_argument('p_budget_id', 'must not be a budget that carries a freeze');
+    elsif exists (
+      select from metering.budgets as b
+      where b.organization_id = p_organization_id
+        and b.scope_key = v_new.scope || ':' || v_new.scope_id
+        and b.time_window = v_new.time_window
+    ) then
+      perform private.reject_argument(
+        'p_scope, p_scope_id, p_window', 'must not be those of another budget'
+      );
+    end if;
+  end if;
+
+  update metering.budgets as b
+  set
+    scope = v_new.scope,
+    scope_id = v_new.scope_id,
+    time_window = v_new.time_window,
+    time_zone = case
+      when private.is_born(v_old) then b.time_zone
+      else private.zone_for(p_organization_id, v_new.time_window)
+    end,
+    slot_count = v_new.slot_count
+  where b.organization_id = p_organization_id and b.id = p_budget_id
+  returning * into v_new;
+  return private.refigure(
+    v_new, (v_new.scope_key, v_new.time_window) <> (v_old.scope_key, v_old.time_window)
+  );
+end
+$$;
+
+comment on function private.change_budget(uuid, uuid, text, text, text, integer) is
+  'Core of metering.change_budget.';
+
+-- True for the budgets that exist from birth.
+create function private.is_born(p_budget metering.budgets)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_budget.time_window = 'total'
+    and (
+      p_budget.id = p_budget.organization_id
+      or p_budget.scope = 'workflow' and p_budget.id::text = p_budget.scope_id
+    );
+end
+$$;
+
+comment on function private.is_born(metering.budgets) is
+  'True for the own budget of an organization or workflow, which exists from birth and stays.';
+
+-- Moves a budget to another scope or window, or spreads it over another number of slots, while
+-- calls go on. Idempotent.
+create function metering.change_budget(
+  p_organization_id uuid,
+  p_budget_id uuid,
+  p_scope text default null,
+  p_scope_id text default null,
+  p_window text default null,
+  p_slots integer default null
+)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.change_budget(
+    p_organization_id, p_budget_id, p_scope, p_scope_id, p_window, p_slots
+  );
+end
+$$;
+
+comment on function metering.change_budget(uuid, uuid, text, text, text, integer) is
+  'Moves a budget to another scope or window, whose spend it then counts, or spreads its counters '
+  'over another number of rows; null keeps. Those that exist from birth or carry a freeze only '
+  'take p_slots. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
+
+-- The privileged half of metering.remove_budget.
+create function private.remove_budget(
+  p_organization_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_window text
+)
+returns metering.budgets
+language plpgsql
+volatile
+security definer -- writes budgets and slots, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_scope_id text;
+  v_budget metering.budgets;
+begin
+  perform private.assert_may_set_budgets(p_organization_id);
+  v_scope_id := private.assert_scope(p_organization_id, p_scope, p_scope_id);
+  perform private.assert_window('p_window', p_window);
+
+  perform private.begin_change(p_organization_id);
+  update metering.budgets as b
+  set limit_usd = null, enforcement = 'hard'
+  where b.organization_id = p_organization_id
+    and b.scope_key = p_scope || ':' || v_scope_id
+    and b.time_window = p_window
+  returning * into v_budget;
+  if v_budget.id is null then
+    perform private.raise_error(
+      'TS404',
+      jsonb_build_object('scope', p_scope, 'scope_id', v_scope_id, 'window', p_window)
+    );
+  elsif private.is_born(v_budget) or v_budget.frozen_at is not null then
+    return private.refigure(v_budget, false);
+  end if;
+  delete from metering.budget_slots as s
+  where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
+  delete from metering.budgets as b
+  where b.organization_id = p_organization_id and b.id = v_budget.id;
+  return v_budget;
+end
+$$;
+
+comment on function private.remove_budget(uuid, text, text, text) is
+  'Core of metering.remove_budget.';
+
+-- Removes a budget. Those that exist from birth, and those that carry a freeze, only lose their
+-- cap: they go on counting.
 create function metering.remove_budget(
   p_organization_id uuid,
   p_scope text,
@@ -279,19 +295,117 @@ create function metering.remove_budget(
   p_window text
 )
 returns metering.budgets
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from private.put_budget(
-    p_organization_id => p_organization_id,
-    p_scope => p_scope,
-    p_scope_id => p_scope_id,
-    p_window => p_window,
-    p_limit => null
-  )
+begin
+  return private.remove_budget(p_organization_id, p_scope, p_scope_id, p_window);
+end
 $$;
 
 comment on function metering.remove_budget(uuid, text, text, text) is
-  'Removes the stored cap of a scope and window; what was counted stays, and the defaults of the '
+  'Removes a budget and returns it without its limit; the budget of an organization''s or '
+  'workflow''s total, and one that carries a freeze, goes on counting, and the defaults of the '
   'checks apply again. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
+
+-- The privileged half of metering.freeze and metering.unfreeze.
+create function private.set_frozen(
+  p_organization_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_is_frozen boolean
+)
+returns metering.budgets
+language plpgsql
+volatile
+security definer -- writes organizations, budgets and slots, which no user may write
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_scope_id text;
+  v_budget metering.budgets;
+begin
+  perform private.assert_may_set_budgets(p_organization_id);
+  v_scope_id := private.assert_scope(p_organization_id, p_scope, p_scope_id);
+  if p_scope = 'organization' then
+    -- Its trigger waits for grants under way and freezes the own budget.
+    update tenancy.organizations as o
+    set frozen_at = case when p_is_frozen then coalesce(o.frozen_at, private.clock_now()) end
+    where o.id = p_organization_id;
+    select * into v_budget
+    from metering.budgets as b
+    where b.organization_id = p_organization_id and b.id = p_organization_id;
+    return v_budget;
+  end if;
+
+  perform private.begin_change(p_organization_id);
+  insert into metering.budgets (organization_id, scope, scope_id, time_window)
+  select p_organization_id, p_scope, v_scope_id, 'total'
+  where p_is_frozen
+  on conflict (organization_id, scope_key, time_window) do nothing
+  returning * into v_budget;
+  if v_budget.id is not null then
+    perform private.refigure(v_budget, true);
+  end if;
+  update metering.budgets as b
+  set
+    frozen_at = case when p_is_frozen then coalesce(b.frozen_at, private.clock_now()) end,
+    updated_at = private.clock_now()
+  where b.organization_id = p_organization_id
+    and b.scope_key = p_scope || ':' || v_scope_id
+    and b.time_window = 'total'
+  returning * into v_budget;
+  if v_budget.id is null then
+    perform private.raise_error(
+      'TS404', jsonb_build_object('scope', p_scope, 'scope_id', v_scope_id)
+    );
+  end if;
+  return v_budget;
+end
+$$;
+
+comment on function private.set_frozen(uuid, text, text, boolean) is
+  'Core of metering.freeze and metering.unfreeze.';
+
+-- Stops all grants in an organization or one of its scopes. Idempotent.
+create function metering.freeze(
+  p_organization_id uuid,
+  p_scope text default 'organization',
+  p_scope_id text default null
+)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.set_frozen(p_organization_id, p_scope, p_scope_id, true);
+end
+$$;
+
+comment on function metering.freeze(uuid, text, text) is
+  'From now on nothing is granted in the scope, and checks say no; open holds may be settled, and '
+  'spend is recorded all the same. Waits for grants under way. Returns the total budget of the '
+  'scope, which carries the freeze, made without a limit where there was none. For owners, admins '
+  'and service_role. Errors: 22023, 42501, TS404.';
+
+-- Lets an organization or scope spend again. Idempotent.
+create function metering.unfreeze(
+  p_organization_id uuid,
+  p_scope text default 'organization',
+  p_scope_id text default null
+)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.set_frozen(p_organization_id, p_scope, p_scope_id, false);
+end
+$$;
+
+comment on function metering.unfreeze(uuid, text, text) is
+  'Ends a freeze; returns the total budget of the scope, which carried it. For owners, admins and '
+  'service_role. Errors: 22023, 42501, TS404.';

@@ -82,11 +82,14 @@ begin
   return (
     select
       o.frozen_at is null
+      and b.frozen_at is null
       and (
         select sum(s.settled_usd + s.held_usd)
         from metering.budget_slots as s
         where s.organization_id = b.organization_id and s.budget_id = b.id
-      ) + p_additional_cost <= private.effective_cap(b.limit_usd, p_max_cost, 1.00)
+      )
+      - private.overdue(b.organization_id, b.scope_key, '-infinity', private.clock_now())
+      + p_additional_cost <= private.effective_cap(b.limit_usd, p_max_cost, 1.00)
     from tenancy.organizations as o
     inner join metering.budgets as b on b.organization_id = o.id
     where o.id = p_organization_id and b.id = p_workflow_id
@@ -95,13 +98,11 @@ end
 $$;
 
 comment on function private.fits_workflow(uuid, uuid, numeric, numeric) is
-  'True iff the organization is not frozen and settled + held + additional fits the cap.';
+  'True iff nothing is frozen and settled + held + additional fits the cap; what overdue holds '
+  'keep is free.';
 
--- Holds off other spend on a workflow until the transaction ends.
---
--- Locks the slots of the organization's own budget, then the workflow's: the order in which
--- recording takes them, so a check and a record in one transaction never wait for each other.
-create function private.lock_workflow(p_workflow_id uuid, p_organization_id uuid)
+-- Holds off all spend of an organization until the transaction ends.
+create function private.lock_organization(p_organization_id uuid)
 returns void
 language plpgsql
 volatile
@@ -110,16 +111,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.assert_member(p_organization_id);
+  -- Partitions come before slots, in every call: a record may follow in this transaction.
+  perform private.ensure_partition('public.ai_usage_ledger', private.clock_now());
   perform private.gather_organization(p_organization_id);
-  perform from metering.budget_slots as s
-  where s.organization_id = p_organization_id and s.budget_id = p_workflow_id
-  order by s.slot
-  for no key update;
 end
 $$;
 
-comment on function private.lock_workflow(uuid, uuid) is
-  'Locks the counters of a workflow and its organization, for members and server roles.';
+comment on function private.lock_organization(uuid) is
+  'Locks the own counters of an organization, for members and server roles.';
 
 -- May p_additional_cost still be spent on the workflow?
 --
@@ -143,16 +142,16 @@ begin
   perform private.assert_money('p_additional_cost', p_additional_cost);
   perform private.assert_money('p_max_cost', p_max_cost);
   v_organization_id := private.assert_workflow(p_workflow_id, p_organization_id);
-  perform private.lock_workflow(p_workflow_id, v_organization_id);
+  perform private.lock_organization(v_organization_id);
   return private.fits_workflow(v_organization_id, p_workflow_id, p_additional_cost, p_max_cost);
 end
 $$;
 
 comment on function public.check_workflow_cost_limit(uuid, numeric, numeric, uuid) is
-  'True iff the organization is not frozen and settled + held + p_additional_cost <= the cap, in '
-  'US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, the default, '
-  'is ignored, a lower one lowers it. Holds off all spend of the organization until the '
-  'transaction ends, so never keep it open across a model call. Errors: 22023, 42501, TS404.';
+  'True iff neither organization nor workflow is frozen and settled + held + p_additional_cost <= '
+  'the cap, in US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, '
+  'the default, is ignored, a lower one lowers it. Holds off all spend of the organization until '
+  'the transaction ends, so never keep it open across a model call. Errors: 22023, 42501, TS404.';
 
 -- The same answer without a lock: for GET, replicas and previews.
 create function public.estimate_workflow_cost_limit(
@@ -201,6 +200,30 @@ $$;
 comment on function private.monthly_cost(uuid, date) is
   'Recorded cost in US dollars of the month that begins on p_month.';
 
+-- What an organization holds in the month that begins on p_month, whether or not that month has a
+-- budget. What overdue holds keep is free.
+create function private.monthly_holds(p_organization_id uuid, p_month date)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(sum(h.held_usd), 0)
+    from metering.holds as h
+    where h.organization_id = p_organization_id
+      and h.state = 'open'
+      and h.expires_at > private.clock_now()
+      and h.day >= p_month
+      and h.day < (p_month + interval '1 month')::date
+  );
+end
+$$;
+
+comment on function private.monthly_holds(uuid, date) is
+  'Money in US dollars that open holds keep in the month that begins on p_month.';
+
 -- The first day of an organization's present month. Windows only move forward: a clock that is
 -- behind an open month is in that month.
 create function private.present_month(p_organization_id uuid)
@@ -214,15 +237,16 @@ begin
     select
       greatest(
         date_trunc('month', private.clock_now() at time zone o.time_zone)::date,
-        -- -infinity where no month is open yet
+        -- -infinity where no window is open yet
         (
-          select private.local_day(max(s.window_start), o.time_zone)
+          select
+            date_trunc('month', private.local_day(max(s.window_start), o.time_zone)::timestamp)::date
           from metering.budgets as b
           inner join metering.budget_slots as s
             on s.organization_id = b.organization_id and s.budget_id = b.id
           where b.organization_id = o.id
-            and b.scope = 'organization'
-            and b.time_window = 'month'
+            and b.scope_key = 'organization:'
+            and b.time_window <> 'total'
         )
       )
     from tenancy.organizations as o
@@ -264,30 +288,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_month date;
-  v_budget metering.budgets;
-  v_held numeric;
 begin
   perform private.assert_money('p_monthly_limit', p_monthly_limit);
   perform private.assert_member(p_organization_id);
   v_month := private.present_month(p_organization_id);
 
-  select * into v_budget
-  from metering.budgets as b
-  where b.organization_id = p_organization_id
-    and b.scope = 'organization'
-    and b.time_window = 'month';
-  select coalesce(sum(s.held_usd), 0) into v_held
-  from metering.budget_slots as s
-  inner join tenancy.organizations as o on o.id = s.organization_id
-  where s.organization_id = p_organization_id
-    and s.budget_id = v_budget.id
-    and private.local_day(s.window_start, o.time_zone) = v_month;
-
   return (
     select
       o.frozen_at is null
-      and private.monthly_cost(p_organization_id, v_month) + v_held
-      < private.effective_cap(v_budget.limit_usd, p_monthly_limit, 25.00)
+      and private.monthly_cost(p_organization_id, v_month)
+      + private.monthly_holds(p_organization_id, v_month)
+      < private.effective_cap(
+        (
+          select b.limit_usd
+          from metering.budgets as b
+          where b.organization_id = o.id
+            and b.scope_key = 'organization:'
+            and b.time_window = 'month'
+        ),
+        p_monthly_limit, 25.00
+      )
     from tenancy.organizations as o
     where o.id = p_organization_id
   );

@@ -127,6 +127,123 @@ comment on function public.upsert_intent_workflow(uuid, uuid, jsonb) is
   'may spend, and server roles. Errors: 22023, 42501, TS404; 23505 for an id another organization '
   'holds.';
 
+create view metering.budget_status
+with (security_invoker = true)
+as
+select
+  b.organization_id,
+  b.id as budget_id,
+  b.scope,
+  b.scope_id,
+  b.time_window,
+  b.limit_usd,
+  b.enforcement,
+  b.slot_count,
+  coalesce(o.frozen_at, b.frozen_at) as frozen_at,
+  nullif(w.window_start, '-infinity') as window_start,
+  nullif(w.window_end, 'infinity') as resets_at,
+  w.settled_usd,
+  w.held_usd,
+  b.limit_usd - w.settled_usd - w.held_usd as remaining_usd
+from metering.budgets as b
+inner join tenancy.organizations as o on b.organization_id = o.id
+cross join lateral (
+  select
+    case
+      when c.is_over then private.window_start(b.time_window, c.now, o.time_zone)
+      else c.window_start
+    end as window_start,
+    case
+      when c.is_over then private.window_end(b.time_window, c.now, o.time_zone)
+      else c.window_end
+    end as window_end,
+    case when c.is_over then 0 else c.settled_usd end as settled_usd,
+    case when c.is_over then 0 else c.held_usd end as held_usd
+  from (
+    select
+      max(private.clock_now()) as now,
+      max(private.clock_now()) >= max(s.window_end) as is_over,
+      max(s.window_start) as window_start,
+      max(s.window_end) as window_end,
+      sum(s.settled_usd) as settled_usd,
+      sum(s.held_usd) as held_usd
+    from metering.budget_slots as s
+    where s.organization_id = b.organization_id and s.budget_id = b.id
+  ) as c
+) as w;
+
+comment on view metering.budget_status is
+  'Every budget with what is spent, held and left in its present window.';
+comment on column metering.budget_status.organization_id is 'The organization that pays.';
+comment on column metering.budget_status.budget_id is 'Id of the budget.';
+comment on column metering.budget_status.scope is 'What is capped.';
+comment on column metering.budget_status.scope_id is 'Which one; empty for the organization.';
+comment on column metering.budget_status.time_window is 'Over which time.';
+comment on column metering.budget_status.limit_usd is 'The cap in US dollars; null without one.';
+comment on column metering.budget_status.enforcement is 'hard or soft.';
+comment on column metering.budget_status.slot_count is
+  'Over how many rows the counters are spread.';
+comment on column metering.budget_status.frozen_at is
+  'Since when nothing is granted here; null while it may spend.';
+comment on column metering.budget_status.window_start is
+  'Start of the present window; null for total.';
+comment on column metering.budget_status.resets_at is 'End of the present window; null for total.';
+comment on column metering.budget_status.settled_usd is 'Recorded spend of the window, US dollars.';
+comment on column metering.budget_status.held_usd is
+  'Money held for calls under way in the window, overdue or not, US dollars.';
+comment on column metering.budget_status.remaining_usd is
+  'What is left, US dollars; below zero where spend that cannot be refused passed the cap; null '
+  'without a cap.';
+
+create type metering.waiting_budget as (
+  organization_id uuid,
+  budget_id uuid,
+  scope text,
+  scope_id text,
+  time_window text,
+  slot_count integer,
+  waiting integer
+);
+
+comment on type metering.waiting_budget is 'A budget whose rows callers wait for at this instant.';
+comment on column metering.waiting_budget.organization_id is 'The organization that pays.';
+comment on column metering.waiting_budget.budget_id is 'Id of the budget.';
+comment on column metering.waiting_budget.scope is 'What is capped.';
+comment on column metering.waiting_budget.scope_id is 'Which one; empty for the organization.';
+comment on column metering.waiting_budget.time_window is 'Over which time.';
+comment on column metering.waiting_budget.slot_count is
+  'Over how many rows the counters are spread now.';
+comment on column metering.waiting_budget.waiting is 'How many callers wait.';
+
+-- Whoever waits for a row holds or waits for the lock of its place on the page.
+create function metering.waiting_budgets()
+returns setof metering.waiting_budget
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    b.organization_id, b.id, b.scope, b.scope_id, b.time_window, b.slot_count::integer,
+    count(*)::integer
+  from pg_catalog.pg_locks as l
+  inner join metering.budget_slots as s
+    on s.ctid = ('(' || l.page || ',' || l.tuple || ')')::tid
+  inner join metering.budgets as b
+    on b.organization_id = s.organization_id and b.id = s.budget_id
+  where l.locktype = 'tuple'
+    and l.relation = 'metering.budget_slots'::regclass
+    and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+  group by b.organization_id, b.id
+  order by count(*) desc, b.organization_id, b.id;
+end
+$$;
+
+comment on function metering.waiting_budgets() is
+  'The budgets whose counters callers wait for at this instant, the most wanted first: look '
+  'several times, and give those that keep waiting more slots. For server roles.';
+
 create view public.ai_cost_by_organization_month
 with (security_invoker = true)
 as

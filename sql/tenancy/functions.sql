@@ -25,8 +25,8 @@ end
 $$;
 
 comment on function private.member_organization_ids(text[]) is
-  'Organizations of the present user (auth.uid()) in which they have one of the roles. '
-  'The seam for applications with membership tables of their own.';
+  'Organizations of the present user (auth.uid()) in which they have one of the roles. The seam '
+  'for applications with membership tables of their own.';
 
 -- Lets trusted callers and members with one of the roles pass.
 create function private.assert_member(

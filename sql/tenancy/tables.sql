@@ -38,14 +38,13 @@ create table tenancy.memberships (
 
 create index memberships_user_id_idx on tenancy.memberships (user_id);
 
-comment on table tenancy.memberships is
-  'Which person belongs to which organization, and as what.';
+comment on table tenancy.memberships is 'Which person belongs to which organization, and as what.';
 comment on column tenancy.memberships.organization_id is 'The organization.';
 comment on column tenancy.memberships.user_id is
   'The person, as auth.uid() gives it. No foreign key: the ledger outlives the login.';
 comment on column tenancy.memberships.role is
-  'owner and admin manage members and budgets, finance reads and disputes, member spends, '
-  'viewer reads.';
+  'owner and admin manage members and budgets, finance reads and disputes, member spends, viewer '
+  'reads.';
 comment on column tenancy.memberships.created_at is 'When the person joined.';
 
 create table tenancy.profiles (
@@ -61,8 +60,7 @@ create table tenancy.profiles (
 create trigger profiles_touch_updated_at before update on tenancy.profiles
 for each row execute function private.touch_updated_at();
 
-comment on table tenancy.profiles is
-  'How a person is shown to the members of their organizations.';
+comment on table tenancy.profiles is 'How a person is shown to the members of their organizations.';
 comment on column tenancy.profiles.user_id is 'The person, as auth.uid() gives it.';
 comment on column tenancy.profiles.display_name is 'Name shown in reports, 1 to 255 characters.';
 comment on column tenancy.profiles.created_at is 'When the profile was made.';

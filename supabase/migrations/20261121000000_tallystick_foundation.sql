@@ -66,6 +66,51 @@ $$;
 grant usage on schema private, tenancy, metering, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
+-- sql/foundation/types.sql
+
+-- Values with a rule. A domain says the rule once, for every column that holds such a value, and
+-- costs next to nothing: PostgreSQL reads and plans a table's CHECK constraints anew in every
+-- statement, which made an update of a counter three times as dear.
+--
+-- NaN passes a ">= 0" check, so it is named.
+
+create domain private.usd as numeric(24, 12)
+constraint usd_is_an_amount check (value >= 0 and value <> 'NaN');
+
+comment on domain private.usd is 'US dollars, 0 or more, exact to 12 decimals.';
+
+create domain private.usd_sum as numeric(36, 12)
+constraint usd_sum_is_an_amount check (value >= 0 and value <> 'NaN');
+
+comment on domain private.usd_sum is
+  'A sum of many amounts: US dollars, 0 or more, exact to 12 decimals.';
+
+create domain private.usd_balance as numeric(36, 12)
+constraint usd_balance_is_finite check (value <> 'NaN');
+
+comment on domain private.usd_balance is
+  'A sum of amounts of either sign: US dollars, exact to 12 decimals.';
+
+create domain private.token_count as integer
+constraint token_count_is_not_negative check (value >= 0);
+
+comment on domain private.token_count is 'Tokens of one call.';
+
+create domain private.sum_of_counts as bigint
+constraint sum_of_counts_is_not_negative check (value >= 0);
+
+comment on domain private.sum_of_counts is 'A number of calls, or of tokens over many calls.';
+
+create domain private.label as text
+constraint label_is_1_to_255_characters check (value ~ '\S' and length(value) <= 255);
+
+comment on domain private.label is 'A name or key: 1 to 255 characters, not blank.';
+
+create domain private.sha256_hex as text
+constraint sha256_hex_is_64_digits check (value ~ '^[0-9a-f]{64}$');
+
+comment on domain private.sha256_hex is 'SHA-256 in hexadecimal.';
+
 -- sql/foundation/errors.sql
 
 -- The error contract: one SQLSTATE per reaction of a client.
@@ -84,6 +129,11 @@ select
 from (
   values
   (
+    'TS402', 'budget_exceeded',
+    'the budget does not cover it',
+    'Ask for less, wait until the budget in DETAIL resets, or raise its limit.'
+  ),
+  (
     'TS404', 'unknown_id',
     'no such row is visible to the caller',
     'Check the id and the organization it belongs to.'
@@ -92,6 +142,16 @@ from (
     'TS409', 'request_conflict',
     'the request id was already used with other content',
     'Use a new request id for a new request; retry an old one with its first arguments.'
+  ),
+  (
+    'TS410', 'hold_closed',
+    'the hold is no longer open',
+    'Ask for a new hold with authorize_spend.'
+  ),
+  (
+    'TS423', 'frozen',
+    'spending is frozen',
+    'Have an owner or admin unfreeze the organization or the scope in DETAIL.'
   ),
   (
     '22023', 'invalid_argument',
@@ -149,6 +209,22 @@ $$;
 comment on function private.raise_error(text, jsonb) is
   'Raises the registered error p_code with p_facts as DETAIL. Errors: p_code itself.';
 
+-- Ends an attempt: everything since the enclosing block began is undone, its locks with it. The
+-- block catches the code; no caller ever sees it.
+create function private.abandon_attempt()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise sqlstate 'UNDO0' using message = 'abandoned';
+end
+$$;
+
+comment on function private.abandon_attempt() is
+  'Undoes the enclosing block, which catches sqlstate UNDO0. Never reaches a caller.';
+
 -- Raises 22023 and names the argument and the rule it breaks.
 create function private.reject_argument(p_argument text, p_rule text)
 returns void
@@ -174,11 +250,13 @@ comment on function private.reject_argument(text, text) is
 -- It is read once per call and used for id, window and expiry alike.
 create function private.clock_now()
 returns timestamptz
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select clock_timestamp()
+begin
+  return clock_timestamp();
+end
 $$;
 
 comment on function private.clock_now() is
@@ -202,9 +280,9 @@ comment on function private.is_time_zone(text) is
 
 -- The instant at which the window containing p_time began, in the organization's time zone.
 --
--- Where clocks go back over midnight on the first of a month, that midnight happens twice; the
--- window begins with the first one. Where they go forward over it, the window begins with the
--- first instant of the day.
+-- Where clocks go back over midnight, that midnight happens twice; the window begins with the first
+-- one. Where they go forward over it, the window begins with the first instant of the day. Hours
+-- are counted from there, so they have no gap where clocks change; the last of a day may be short.
 create function private.window_start(p_time_window text, p_time timestamptz, p_time_zone text)
 returns timestamptz
 language plpgsql
@@ -218,6 +296,10 @@ begin
   if p_time_window = 'total' then
     return timestamptz '-infinity';
   end if;
+  if p_time_window = 'hour' then
+    v_start := private.window_start('day', p_time, p_time_zone);
+    return v_start + floor(extract(epoch from p_time - v_start) / 3600) * interval '1 hour';
+  end if;
   v_local := date_trunc(p_time_window, p_time at time zone p_time_zone);
   v_start := v_local at time zone p_time_zone;
   if (v_start - interval '1 hour') at time zone p_time_zone = v_local then
@@ -228,7 +310,40 @@ end
 $$;
 
 comment on function private.window_start(text, timestamptz, text) is
-  'Start of the window (total, month) that contains p_time, in time zone p_time_zone.';
+  'Start of the window (total, hour, day, week, month) that contains p_time, in time zone '
+  'p_time_zone; weeks begin on Monday.';
+
+-- The instant at which the window containing p_time ends and the next one begins.
+create function private.window_end(p_time_window text, p_time timestamptz, p_time_zone text)
+returns timestamptz
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_start timestamptz := private.window_start(p_time_window, p_time, p_time_zone);
+  v_local timestamp;
+begin
+  if p_time_window = 'total' then
+    return timestamptz 'infinity';
+  elsif p_time_window = 'hour' then
+    return least(
+      v_start + interval '1 hour', private.window_end('day', p_time, p_time_zone)
+    );
+  end if;
+  -- From the middle of the first day, so that no change of clocks can lead astray.
+  v_local := date_trunc('day', (v_start + interval '6 hours') at time zone p_time_zone);
+  return private.window_start(
+    p_time_window,
+    (v_local + ('1 ' || p_time_window)::interval + interval '12 hours') at time zone p_time_zone,
+    p_time_zone
+  );
+end
+$$;
+
+comment on function private.window_end(text, timestamptz, text) is
+  'End of the window (total, hour, day, week, month) that contains p_time: the start of the next; '
+  'infinity for total.';
 
 -- The calendar day of an instant in the organization's time zone.
 create function private.local_day(p_time timestamptz, p_time_zone text)
@@ -247,15 +362,17 @@ comment on function private.local_day(timestamptz, text) is
 
 -- Time-ordered ids (UUID version 7): the first 48 bits are milliseconds since 1970.
 --
--- The ledger is partitioned by these bits, so its ids are made only here. PostgreSQL 18 has a
--- generator of its own, but none that takes a time.
+-- The ledger is partitioned by these bits, so its ids are made only here. What every spend calls is
+-- plpgsql: a function with a search path of its own is never inlined, and SQL then costs more.
+-- PostgreSQL 18 has a generator of its own, but none that takes a time.
 create function private.uuid_v7(p_time timestamptz default private.clock_now())
 returns uuid
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select encode(
+begin
+  return encode(
     set_bit(
       set_bit(
         overlay(
@@ -268,7 +385,8 @@ as $$
       53, 1
     ),
     'hex'
-  )::uuid
+  )::uuid;
+end
 $$;
 
 comment on function private.uuid_v7(timestamptz) is
@@ -277,13 +395,15 @@ comment on function private.uuid_v7(timestamptz) is
 -- The time an id was made at, to the millisecond.
 create function private.uuid_v7_time(p_id uuid)
 returns timestamptz
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select timestamptz 'epoch'
+begin
+  return timestamptz 'epoch'
     + ('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint
-    * interval '1 millisecond'
+    * interval '1 millisecond';
+end
 $$;
 
 comment on function private.uuid_v7_time(uuid) is
@@ -306,20 +426,22 @@ comment on function private.uuid_v7_floor(timestamptz) is
 
 -- sql/foundation/checks.sql
 
--- What an argument must be, said once. Each check raises 22023 and names argument and rule.
+-- What an argument must be, said once. Each check returns what it was given, or raises 22023 and
+-- names argument and rule. "v_cost := assert_money(...)" costs a quarter of "perform
+-- assert_money(...)".
 
 -- Money: US dollars, 0 or more, at most 12 decimals, below one trillion.
 --
 -- numeric(24,12) would round a 13th decimal in silence, and lets NaN through a ">= 0" check.
 create function private.assert_money(p_argument text, p_amount numeric)
-returns void
+returns numeric
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_amount >= 0 and p_amount < 1e12 and scale(trim_scale(p_amount)) <= 12 then
-    return;
+    return p_amount;
   end if;
   perform private.reject_argument(
     p_argument,
@@ -331,16 +453,17 @@ begin
       else 'must have at most 12 decimals'
     end
   );
+  return null;
 end
 $$;
 
 comment on function private.assert_money(text, numeric) is
-  'Refuses anything but a finite amount in US dollars from 0 with at most 12 decimals. '
-  'Errors: 22023.';
+  'Refuses anything but a finite amount in US dollars from 0 with at most 12 decimals. Errors: '
+  '22023.';
 
 -- Token counts: 0 or more.
 create function private.assert_count(p_argument text, p_count bigint)
-returns void
+returns bigint
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -351,6 +474,7 @@ begin
   elsif p_count < 0 then
     perform private.reject_argument(p_argument, 'must not be negative');
   end if;
+  return p_count;
 end
 $$;
 
@@ -359,7 +483,7 @@ comment on function private.assert_count(text, bigint) is
 
 -- Names and keys: 1 to 255 characters, not blank.
 create function private.assert_text(p_argument text, p_value text)
-returns void
+returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -372,6 +496,7 @@ begin
   elsif length(p_value) > 255 then
     perform private.reject_argument(p_argument, 'must have at most 255 characters');
   end if;
+  return p_value;
 end
 $$;
 
@@ -380,7 +505,7 @@ comment on function private.assert_text(text, text) is
 
 -- Ids: present.
 create function private.assert_id(p_argument text, p_id uuid)
-returns void
+returns uuid
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -389,6 +514,7 @@ begin
   if p_id is null then
     perform private.reject_argument(p_argument, 'must not be null');
   end if;
+  return p_id;
 end
 $$;
 
@@ -458,18 +584,21 @@ $$;
 comment on function private.canonical_text(jsonb) is
   'One text for equal facts: keys sorted bytewise, nulls dropped, numbers without trailing zeros.';
 
--- Fingerprint of what a caller asked for.
-create function private.content_hash(p_facts jsonb)
+-- Fingerprint of what a caller asked for. The text must be one per content: canonical_text(), or
+-- array[...]::text of values that have one spelling each (amounts by trim_scale), at a tenth the
+-- cost.
+create function private.content_hash(p_content text)
 returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select encode(sha256(convert_to(private.canonical_text(p_facts), 'UTF8')), 'hex')
+begin
+  return encode(sha256(convert_to(p_content, 'UTF8')), 'hex');
+end
 $$;
 
-comment on function private.content_hash(jsonb) is
-  'SHA-256 of the canonical text, in hexadecimal.';
+comment on function private.content_hash(text) is 'SHA-256 of a text, in hexadecimal.';
 
 -- sql/foundation/guards.sql
 
@@ -533,13 +662,14 @@ comment on column private.partitioned_ledgers.parent is 'Qualified name of the p
 -- The name of the partition of one month.
 create function private.partition_name(p_parent regclass, p_time timestamptz)
 returns text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'private.' || quote_ident(c.relname || to_char(p_time at time zone 'UTC', '_YYYY_MM'))
-  from pg_catalog.pg_class as c
-  where c.oid = p_parent
+begin
+  return 'private.' || split_part(p_parent::text, '.', 2)
+    || to_char(p_time at time zone 'UTC', '_YYYY_MM');
+end
 $$;
 
 comment on function private.partition_name(regclass, timestamptz) is
@@ -608,21 +738,24 @@ comment on function private.create_partition(regclass, date) is
 -- Opening the partition, as asking for its size does, also makes this session notice partitions
 -- that others attached since its transaction began; looking up the name would not.
 create function private.ensure_partition(p_parent regclass, p_time timestamptz)
-returns void
+returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_name text := private.partition_name(p_parent, p_time);
 begin
-  if pg_relation_size(to_regclass(private.partition_name(p_parent, p_time))) is null then
-    perform private.create_partition(p_parent, (p_time at time zone 'UTC')::date);
+  if pg_relation_size(to_regclass(v_name)) is null then
+    return private.create_partition(p_parent, (p_time at time zone 'UTC')::date);
   end if;
+  return v_name;
 end
 $$;
 
 comment on function private.ensure_partition(regclass, timestamptz) is
-  'Makes the partition of the month of p_time (UTC) if it is missing, so that neither a forgotten '
-  'maintain() nor a test clock refuses spend.';
+  'Makes the partition of the month of p_time (UTC) if it is missing, and returns its name: '
+  'neither a forgotten maintain() nor a test clock refuses spend.';
 
 -- sql/foundation/callers.sql
 
@@ -630,34 +763,52 @@ comment on function private.ensure_partition(regclass, timestamptz) is
 -- caller is read from the role it set, or else from its login.
 create function private.caller_role()
 returns text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(nullif(current_setting('role', true), 'none'), session_user::text)
+begin
+  return coalesce(nullif(current_setting('role', true), 'none'), session_user::text);
+end
 $$;
 
 comment on function private.caller_role() is
   'The role the caller acts as, also inside security definer functions.';
 
+create function private.schema_owner()
+returns name
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select pg_get_userbyid(p.proowner)
+    from pg_catalog.pg_proc as p
+    where p.oid = 'private.schema_owner()'::regprocedure
+  );
+end
+$$;
+
+comment on function private.schema_owner() is 'The role that owns this schema''s functions.';
+
 -- Trusted callers act for every organization: the server roles, and the owner of this schema.
 -- Never decided by a JWT claim: a claim names a person, a role is what the server granted.
 create function private.is_trusted_caller()
 returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(
-    bool_or(pg_catalog.pg_has_role(private.caller_role(), trusted.role, 'usage')), false
-  )
-  from (
-    select unnest(array['service_role', 'app_user', 'tallystick_writer'])::name as role
-    union all
-    select pg_catalog.pg_get_userbyid(p.proowner) as role
-    from pg_catalog.pg_proc as p
-    where p.oid = 'private.is_trusted_caller()'::regprocedure
-  ) as trusted
+declare
+  v_caller text := coalesce(nullif(current_setting('role', true), 'none'), session_user::text);
+begin
+  return v_caller in ('service_role', 'app_user', 'tallystick_writer')
+    or pg_has_role(v_caller, 'service_role', 'usage')
+    or pg_has_role(v_caller, 'app_user', 'usage')
+    or pg_has_role(v_caller, 'tallystick_writer', 'usage')
+    or pg_has_role(v_caller, private.schema_owner(), 'usage');
+end
 $$;
 
 comment on function private.is_trusted_caller() is
@@ -680,9 +831,11 @@ to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 revoke execute on function
 private.raise_error(text, jsonb),
 private.reject_argument(text, text),
+private.abandon_attempt(),
 private.clock_now(),
 private.is_time_zone(text),
 private.window_start(text, timestamptz, text),
+private.window_end(text, timestamptz, text),
 private.local_day(timestamptz, text),
 private.uuid_v7(timestamptz),
 private.uuid_v7_time(uuid),
@@ -693,13 +846,14 @@ private.assert_text(text, text),
 private.assert_id(text, uuid),
 private.round_half_even(numeric, integer),
 private.canonical_text(jsonb),
-private.content_hash(jsonb),
+private.content_hash(text),
 private.reject_mutation(),
 private.touch_updated_at(),
 private.partition_name(regclass, timestamptz),
 private.create_partition(regclass, date),
 private.ensure_partition(regclass, timestamptz),
 private.caller_role(),
+private.schema_owner(),
 private.is_trusted_caller()
 from public, anon, authenticated, service_role;
 
@@ -711,15 +865,23 @@ private.reject_argument(text, text),
 private.clock_now(),
 private.is_time_zone(text),
 private.window_start(text, timestamptz, text),
+private.window_end(text, timestamptz, text),
 private.local_day(timestamptz, text),
 private.uuid_v7(timestamptz),
 private.uuid_v7_time(uuid),
 private.assert_money(text, numeric),
+private.assert_count(text, bigint),
 private.assert_text(text, text),
 private.assert_id(text, uuid),
 private.caller_role(),
+private.schema_owner(),
 private.is_trusted_caller()
 to authenticated, service_role, app_user, tallystick_writer;
 
+grant execute on function
+private.clock_now(),
+private.window_start(text, timestamptz, text),
+private.window_end(text, timestamptz, text)
+to tallystick_reader;
 grant execute on function private.round_half_even(numeric, integer)
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;

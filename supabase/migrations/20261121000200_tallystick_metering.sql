@@ -2,9 +2,10 @@
 
 -- sql/metering/tables.sql
 
--- The hot path: workflows, the budgets that cap them, the ledger of what was spent.
+-- The hot path: workflows, budgets, holds, the ledger of what was spent.
 --
--- Money is US dollars, numeric(24,12). NaN passes a ">= 0" check, so it is named in each.
+-- What every spend writes (slots, holds, keys, rollups, ledger) has no foreign key to a row that
+-- changes and rules its columns by domains: see foundation/types.sql.
 
 create table metering.workflows (
   organization_id uuid not null,
@@ -45,112 +46,215 @@ create table metering.budgets (
   id uuid not null default private.uuid_v7(),
   scope text not null,
   scope_id text not null default '',
+  scope_key text not null generated always as (scope || ':' || scope_id) stored,
   time_window text not null,
-  limit_usd numeric(24, 12),
+  limit_usd private.usd,
   enforcement text not null default 'hard',
   slot_count smallint not null default 1,
+  time_zone text,
+  frozen_at timestamptz,
+  excess_usd private.usd_sum not null default 0,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   constraint budgets_pkey primary key (organization_id, id),
-  constraint budgets_organization_id_scope_scope_id_time_window_key
-  unique (organization_id, scope, scope_id, time_window),
+  constraint budgets_organization_id_scope_key_time_window_key
+  unique (organization_id, scope_key, time_window),
   constraint budgets_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
-  constraint budgets_scope_and_window_are_known
+  constraint budgets_scope_is_known
   check (
-    (scope, time_window) in (
-      ('organization', 'total'), ('organization', 'month'), ('workflow', 'total')
-    )
+    scope in ('organization', 'workflow', 'run', 'venture', 'user', 'api_key', 'model', 'tag')
   ),
+  constraint budgets_window_is_known
+  check (time_window in ('total', 'hour', 'day', 'week', 'month')),
   constraint budgets_organization_scope_has_no_id
   check ((scope = 'organization') = (scope_id = '')),
-  constraint budgets_limit_is_an_amount check (limit_usd >= 0 and limit_usd <> 'NaN'),
-  constraint budgets_implicit_budget_is_uncapped
-  check (limit_usd is null or id <> organization_id),
-  constraint budgets_enforcement_is_known check (enforcement = 'hard'),
-  constraint budgets_slot_count_is_one check (slot_count = 1)
+  constraint budgets_own_budget_is_the_organizations_total
+  check (id <> organization_id or scope_key = 'organization:' and time_window = 'total'),
+  constraint budgets_time_zone_is_for_windows
+  check ((time_zone is not null) = (time_window <> 'total' or id = organization_id)),
+  constraint budgets_enforcement_is_known check (enforcement in ('hard', 'soft')),
+  constraint budgets_slot_count_is_1_to_256 check (slot_count between 1 and 256)
 );
 
 comment on table metering.budgets is
-  'A cap over a scope and a window. Two exist from birth, without a limit, to count what touches '
-  'them: one per organization, whose id is the organization''s, and one per workflow, whose id '
-  'is the workflow''s.';
+  'A cap over a scope and a window. A call touches every budget that covers it, and all of them '
+  'must admit it. Two kinds exist from birth, without a limit, to count what touches them: the own '
+  'budget of an organization, whose id is the organization''s, and one per workflow, whose id is '
+  'the workflow''s.';
 comment on column metering.budgets.organization_id is 'The organization that pays.';
 comment on column metering.budgets.id is
   'Id of the budget; the organization''s or workflow''s own for those that exist from birth.';
-comment on column metering.budgets.scope is 'What is capped: organization or workflow.';
+comment on column metering.budgets.scope is
+  'What is capped: organization, workflow, run, venture, user, api_key, model or tag.';
 comment on column metering.budgets.scope_id is
-  'Which one: the workflow''s id; empty for the organization itself.';
+  'Which one: an id, a model, or a tag as key=value; empty for the organization itself.';
+comment on column metering.budgets.scope_key is
+  'scope and scope_id in one text, by which a call finds the budgets that cover it.';
 comment on column metering.budgets.time_window is
-  'Over which time: total, or month in the organization''s time zone.';
+  'Over which time: total, hour, day, week (from Monday) or month, in the organization''s time '
+  'zone.';
 comment on column metering.budgets.limit_usd is
-  'The cap in US dollars; null where no cap is stored.';
-comment on column metering.budgets.enforcement is 'hard: checks refuse what does not fit.';
+  'The cap in US dollars; null where nothing is capped, only counted.';
+comment on column metering.budgets.enforcement is
+  'hard: what does not fit is denied. soft: it is granted, and the decision says so.';
 comment on column metering.budgets.slot_count is
-  'Over how many rows the counters are spread.';
+  'Over how many rows the counters are spread, 1 to 256: about twice the connections that spend '
+  'from it at once.';
+comment on column metering.budgets.time_zone is
+  'The organization''s time zone, copied where windows are cut in it and on the organization''s '
+  'own budget: a call reads it with its budgets. Null for other totals.';
+comment on column metering.budgets.frozen_at is
+  'Since when nothing is granted in this scope; null while it may spend. The organization''s own '
+  'budget copies tenancy.organizations.frozen_at.';
+comment on column metering.budgets.excess_usd is
+  'By how much use passed the limit when the limit was last stored, US dollars.';
 comment on column metering.budgets.created_at is 'When it was made.';
-comment on column metering.budgets.updated_at is 'When its cap was last stored or removed.';
+comment on column metering.budgets.updated_at is 'When it was last changed.';
 
+-- The counters of a budget.
+--
+-- Taking money from a slot needs one conditional update of one row: no other slot is looked at.
+-- Money that one slot lacks and another has is found by a gather, which locks the whole
+-- organization, sums all slots and spreads them anew. In that way
+--
+--   * remainder = sum(available_usd) - sum(debt_usd), in one statement, for a hard cap;
+--   * no slot is below zero while another is above: what cannot be covered is debt;
+--   * a slot in debt is closed (debt_usd is not null): returned money lands there, not granted
+--     again until a gather has netted both. All slots of a budget close and open together.
 create table metering.budget_slots (
   organization_id uuid not null,
   budget_id uuid not null,
   slot smallint not null,
   window_start timestamptz not null default '-infinity',
-  settled_usd numeric(24, 12) not null default 0,
-  held_usd numeric(24, 12) not null default 0,
-  available_usd numeric(24, 12),
-  debt_usd numeric(24, 12) not null default 0,
+  window_end timestamptz not null default 'infinity',
+  settled_usd private.usd_sum not null default 0,
+  held_usd private.usd_balance not null default 0,
+  available_usd private.usd_sum,
+  debt_usd private.usd_sum,
   config_version integer not null default 0,
   constraint budget_slots_pkey primary key (organization_id, budget_id, slot),
   constraint budget_slots_organization_id_budget_id_fkey
   foreign key (organization_id, budget_id)
-  references metering.budgets (organization_id, id) on delete restrict,
-  constraint budget_slots_slot_is_not_negative check (slot >= 0),
-  constraint budget_slots_settled_is_an_amount check (settled_usd >= 0 and settled_usd <> 'NaN'),
-  constraint budget_slots_held_is_an_amount check (held_usd >= 0 and held_usd <> 'NaN'),
-  constraint budget_slots_available_is_an_amount
-  check (available_usd >= 0 and available_usd <> 'NaN'),
-  constraint budget_slots_debt_is_an_amount check (debt_usd >= 0 and debt_usd <> 'NaN'),
-  constraint budget_slots_debt_means_nothing_is_available
-  check (debt_usd = 0 or available_usd is not distinct from 0)
+  references metering.budgets (organization_id, id) on delete restrict
 )
--- Counters are updated in place: room on the page and no index on a counter keep updates HOT.
-with (fillfactor = 50);
+-- Counters are updated in place: room on the page and no index on a counter keep updates HOT. What
+-- a long transaction leaves behind is cleared soon, not when a fifth of the table has changed.
+with (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 comment on table metering.budget_slots is
-  'The counters of a budget. A call locks the organization''s own budget (id = organization id) '
-  'first, then the others by (budget id, slot).';
+  'The counters of a budget, spread over slots. Sum over slots to read. A call updates a slot of '
+  'the organization''s own budget (id = organization id) first, then of the others by budget id.';
 comment on column metering.budget_slots.organization_id is 'The organization that pays.';
 comment on column metering.budget_slots.budget_id is 'The budget whose counters these are.';
 comment on column metering.budget_slots.slot is 'Which stripe of the budget, from 0.';
 comment on column metering.budget_slots.window_start is
   'Start of the window these figures belong to; -infinity for total. Moves forward only.';
+comment on column metering.budget_slots.window_end is
+  'End of that window; infinity for total. The first call after it opens the next one.';
 comment on column metering.budget_slots.settled_usd is 'Recorded spend of the window, US dollars.';
 comment on column metering.budget_slots.held_usd is
-  'Money reserved for calls under way, US dollars.';
+  'Money held for calls under way, US dollars: what was taken through this slot less what was '
+  'returned through it. Only the sum over slots says how much is held.';
 comment on column metering.budget_slots.available_usd is
-  'What may still be granted from this slot, US dollars; null where the budget has no cap.';
+  'What may still be granted from this slot, US dollars; null where the budget never refuses.';
 comment on column metering.budget_slots.debt_usd is
-  'By how much spend that could not be refused passed the cap, US dollars.';
+  'Null while the budget is open. Otherwise it is closed, and this is by how much spend that could '
+  'not be refused passed the cap, as booked on this slot.';
 comment on column metering.budget_slots.config_version is
-  'In the organization''s own budget: how often its budgets or its time zone were changed.';
+  'In the organization''s own budget: how often its budgets, its time zone or a freeze were '
+  'changed.';
+
+-- sql/metering/ledger.sql
+
+-- What calls leave behind: holds while they are under way, then the ledger, its sums, and the keys
+-- of requests.
+
+create type metering.hold_state as enum ('open', 'released', 'expired');
+comment on type metering.hold_state is
+  'open: money is held. released, expired: it was returned. A settled hold is no longer a hold but '
+  'the usage with its id.';
+
+create table metering.holds (
+  organization_id uuid not null,
+  id uuid not null,
+  state metering.hold_state not null default 'open',
+  held_usd private.usd not null,
+  workflow_id uuid,
+  run_id uuid,
+  venture_id uuid,
+  user_id uuid,
+  api_key_id private.label,
+  model private.label not null,
+  provider private.label,
+  service_tier private.label,
+  tags jsonb not null default '{}',
+  budget_ids uuid[] not null,
+  slots smallint[] not null,
+  config_version integer not null,
+  day date not null,
+  created_at timestamptz not null,
+  expires_at timestamptz not null,
+  closed_at timestamptz,
+  reason private.label,
+  constraint holds_pkey primary key (organization_id, id)
+)
+-- Rows come and go: dead ones are cleared soon.
+with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- A hold is looked up by its id alone; a non-unique index would let another tenant claim it.
+create unique index holds_id_idx on metering.holds (id);
+create index holds_organization_id_expires_at_idx
+on metering.holds (organization_id, expires_at) where state = 'open';
+
+comment on table metering.holds is
+  'Money reserved for calls under way. Open until it is settled (the row then goes, and the usage '
+  'with the same id is its successor), released or expired; those are kept 45 days, so that a late '
+  'settlement still knows what it was.';
+comment on column metering.holds.organization_id is 'The organization that pays.';
+comment on column metering.holds.id is
+  'Time-ordered id, made in the database; its usage has it too.';
+comment on column metering.holds.state is 'open, released or expired.';
+comment on column metering.holds.held_usd is
+  'US dollars held against each budget it touches, with what extensions added.';
+comment on column metering.holds.workflow_id is 'The workflow that spends, if any.';
+comment on column metering.holds.run_id is 'The run that spends, if any.';
+comment on column metering.holds.venture_id is 'The venture that spends, if any.';
+comment on column metering.holds.user_id is 'The person who spends, if any.';
+comment on column metering.holds.api_key_id is 'The API key that spends, if any.';
+comment on column metering.holds.model is
+  'The model to be called; unknown where nobody stated one.';
+comment on column metering.holds.provider is 'Who serves the model, if stated.';
+comment on column metering.holds.service_tier is 'The service tier asked for, if any.';
+comment on column metering.holds.tags is 'Labels to cap and report by: an object of texts.';
+comment on column metering.holds.budget_ids is
+  'The budgets it was taken from, the organization''s own first, the others by id.';
+comment on column metering.holds.slots is 'Through which slot of each of budget_ids.';
+comment on column metering.holds.config_version is
+  'The configuration under which budget_ids was read. After a change the budgets are found anew, '
+  'as their figures were.';
+comment on column metering.holds.day is 'The day it counts to, in the organization''s time zone.';
+comment on column metering.holds.created_at is
+  'When it was authorized, to the millisecond: the time in id. It counts to the windows of this '
+  'time, whenever it is settled.';
+comment on column metering.holds.expires_at is
+  'From then on whoever needs the money may take it. Until somebody does, it can still be settled '
+  'or extended.';
+comment on column metering.holds.closed_at is 'When it was released or expired.';
+comment on column metering.holds.reason is 'Why it was released, if stated.';
 
 create table metering.usage_rollups (
   organization_id uuid not null,
   day date not null,
   model text not null,
   slot smallint not null,
-  requests bigint not null,
-  prompt_tokens bigint not null,
-  completion_tokens bigint not null,
-  cost numeric(24, 12) not null,
+  requests private.sum_of_counts not null,
+  prompt_tokens private.sum_of_counts not null,
+  completion_tokens private.sum_of_counts not null,
+  cost private.usd_sum not null,
   constraint usage_rollups_pkey primary key (organization_id, day, model, slot),
   constraint usage_rollups_organization_id_fkey
-  foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
-  constraint usage_rollups_requests_are_positive check (requests > 0),
-  constraint usage_rollups_prompt_tokens_are_not_negative check (prompt_tokens >= 0),
-  constraint usage_rollups_completion_tokens_are_not_negative check (completion_tokens >= 0),
-  constraint usage_rollups_cost_is_an_amount check (cost >= 0 and cost <> 'NaN')
+  foreign key (organization_id) references tenancy.organizations (id) on delete restrict
 )
 with (fillfactor = 50);
 
@@ -168,52 +272,60 @@ comment on column metering.usage_rollups.prompt_tokens is 'Sum of prompt tokens.
 comment on column metering.usage_rollups.completion_tokens is 'Sum of completion tokens.';
 comment on column metering.usage_rollups.cost is 'Sum of cost, US dollars.';
 
+create type metering.operation as enum ('authorize', 'extend', 'settle', 'record');
+comment on type metering.operation is 'What a request id was used for.';
+
 create table metering.request_keys (
   organization_id uuid not null,
-  operation text not null,
-  request_id text not null,
-  content_hash text not null,
+  operation metering.operation not null,
+  request_id private.label not null,
+  content_hash private.sha256_hex not null,
   subject_id uuid not null,
   created_at timestamptz not null default private.clock_now(),
-  constraint request_keys_pkey primary key (organization_id, operation, request_id),
-  constraint request_keys_operation_is_known check (operation = 'record'),
-  constraint request_keys_request_id_is_1_to_255_characters
-  check (request_id ~ '\S' and length(request_id) <= 255),
-  constraint request_keys_content_hash_is_sha256 check (content_hash ~ '^[0-9a-f]{64}$')
+  constraint request_keys_pkey primary key (organization_id, operation, request_id)
 );
 
 comment on table metering.request_keys is
   'What a retried request did the first time. A table of its own, because a ledger partitioned by '
-  'id cannot carry this key. Kept 400 days.';
+  'id cannot carry this key. Only an effect binds a key; a denial binds nothing. Kept 400 days.';
 comment on column metering.request_keys.organization_id is 'The organization that pays.';
-comment on column metering.request_keys.operation is 'Which function bound the key: record.';
+comment on column metering.request_keys.operation is
+  'Which function bound the key: authorize, extend, settle or record.';
 comment on column metering.request_keys.request_id is
   'The caller''s own name for the request, 1 to 255 characters.';
 comment on column metering.request_keys.content_hash is
   'SHA-256 over the caller''s arguments: the same id with other content is refused (TS409).';
 comment on column metering.request_keys.subject_id is
-  'What the request made: the id of the usage.';
-comment on column metering.request_keys.created_at is 'When the request was first made.';
+  'What the request made: the id of the hold, or of the usage.';
+comment on column metering.request_keys.created_at is 'When the request first had an effect.';
+
+create type metering.settlement as enum ('on_hold', 'after_hold', 'without_hold');
+comment on type metering.settlement is
+  'on_hold: settled while its hold was open. after_hold: its hold had been released or had '
+  'expired. without_hold: recorded without one.';
 
 create table public.ai_usage_ledger (
   id uuid not null,
-  workflow_id uuid not null,
+  workflow_id uuid,
   organization_id uuid not null,
-  model text not null,
-  prompt_tokens integer not null,
-  completion_tokens integer not null,
-  cost numeric(24, 12) not null,
+  model private.label not null,
+  prompt_tokens private.token_count not null,
+  completion_tokens private.token_count not null,
+  cost private.usd not null,
   created_at timestamptz not null,
   settled_at timestamptz not null,
+  run_id uuid,
+  venture_id uuid,
+  user_id uuid,
+  api_key_id private.label,
+  provider private.label,
+  service_tier private.label,
+  tags jsonb not null default '{}',
+  settlement metering.settlement not null,
+  unheld_usd private.usd not null,
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
-  constraint ai_usage_ledger_model_is_1_to_255_characters
-  check (model ~ '\S' and length(model) <= 255),
-  constraint ai_usage_ledger_prompt_tokens_are_not_negative check (prompt_tokens >= 0),
-  constraint ai_usage_ledger_completion_tokens_are_not_negative check (completion_tokens >= 0),
-  constraint ai_usage_ledger_cost_is_an_amount check (cost >= 0 and cost <> 'NaN'),
-  constraint ai_usage_ledger_created_at_is_the_time_in_id
-  check (created_at = private.uuid_v7_time(id)),
-  constraint ai_usage_ledger_is_settled_after_it_is_created check (settled_at >= created_at)
+  constraint ai_usage_ledger_times_are_those_of_its_id
+  check (created_at = private.uuid_v7_time(id) and settled_at >= created_at)
 )
 partition by range (id);
 
@@ -231,22 +343,819 @@ comment on table public.ai_usage_ledger is
   'Append-only record of every AI request (ai_cost_governance). The single source of truth for '
   'billing and analytics: every total in the product is a sum over it. Partitioned by month on id.';
 comment on column public.ai_usage_ledger.id is
-  'Time-ordered id, made in the database; its first 48 bits are created_at.';
-comment on column public.ai_usage_ledger.workflow_id is 'The workflow that spent.';
+  'Time-ordered id, made in the database; its first 48 bits are created_at. The id of its hold.';
+comment on column public.ai_usage_ledger.workflow_id is
+  'The workflow that spent; null for a call outside any workflow.';
 comment on column public.ai_usage_ledger.organization_id is 'The organization that pays.';
-comment on column public.ai_usage_ledger.model is 'The model that was called, as stated.';
-comment on column public.ai_usage_ledger.prompt_tokens is 'Tokens sent.';
-comment on column public.ai_usage_ledger.completion_tokens is 'Tokens received.';
+comment on column public.ai_usage_ledger.model is
+  'The model that was called, as stated; unknown where nobody stated one.';
+comment on column public.ai_usage_ledger.prompt_tokens is 'Tokens sent: all input classes.';
+comment on column public.ai_usage_ledger.completion_tokens is
+  'Tokens received: all output classes, reasoning included.';
 comment on column public.ai_usage_ledger.cost is 'Cost in US dollars, exact.';
 comment on column public.ai_usage_ledger.created_at is
-  'When it was spent, to the millisecond: the time in id. Windows and reports go by it.';
+  'When it was authorized, or recorded without a hold, to the millisecond: the time in id. Windows '
+  'and reports go by it.';
 comment on column public.ai_usage_ledger.settled_at is 'When it was recorded here.';
+comment on column public.ai_usage_ledger.run_id is 'The run that spent, if any.';
+comment on column public.ai_usage_ledger.venture_id is 'The venture that spent, if any.';
+comment on column public.ai_usage_ledger.user_id is 'The person who spent, if any.';
+comment on column public.ai_usage_ledger.api_key_id is 'The API key that spent, if any.';
+comment on column public.ai_usage_ledger.provider is 'Who served the model, if stated.';
+comment on column public.ai_usage_ledger.service_tier is 'The service tier asked for, if any.';
+comment on column public.ai_usage_ledger.tags is 'Labels to cap and report by: an object of texts.';
+comment on column public.ai_usage_ledger.settlement is
+  'on_hold, after_hold or without_hold: how the money for it was held.';
+comment on column public.ai_usage_ledger.unheld_usd is
+  'The part of cost that no open hold covered, US dollars; 0 for a call that kept within its hold. '
+  'Only this can take a budget past its cap.';
 
 insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger');
 
--- sql/metering/budgets.sql
+-- sql/metering/kernel.sql
 
--- Stored caps, and the budgets every organization and workflow has from birth.
+-- The kernel: how money is taken, and how it comes back. Exact, without a hot row.
+--
+-- A call touches every budget that covers it: those whose scope_key is among its scope keys. It
+-- works on one slot of each (by its backend, so callers spread), first of the organization's own
+-- budget, then of the others by id. That is the order of all locks:
+--
+--   holds by id -> a slot of the own budget -> slots of other budgets by id -> request keys by id
+--
+-- There are two ways to take money.
+--
+--   * An attempt updates one slot per budget, each update conditional on the slot covering it.
+--     Where one does not, all is undone, its locks with it (which is why it lives in a block
+--     that catches abandon_attempt): PostgreSQL keeps the lock of a row whose condition failed.
+--   * A gather locks all slots of the own budget. Every call holds one of them from its first lock
+--     to its commit, so the organization then stands still: nobody else is in flight. It frees what
+--     overdue holds keep, sums, decides and spreads what is left. It holds nothing when it begins
+--     to wait, so it always gets its turn.
+--
+-- A change of budgets gathers too, and raises config_version in the own budget's slots. An attempt
+-- requires the version under which it read which budgets cover it, in the update that takes its
+-- first lock: a list that was read before the change is never spent from.
+--
+-- A denial needs no lock: a snapshot in which the money is not there is an answer.
+
+-- The scope keys of a call: by them the budgets that cover it are found.
+create function private.scope_keys(
+  p_workflow_id uuid,
+  p_run_id uuid,
+  p_venture_id uuid,
+  p_user_id uuid,
+  p_api_key_id text,
+  p_model text,
+  p_tags jsonb
+)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_keys text[] := array[
+    'organization:',
+    'workflow:' || p_workflow_id,
+    'run:' || p_run_id,
+    'venture:' || p_venture_id,
+    'user:' || p_user_id,
+    'api_key:' || p_api_key_id,
+    'model:' || p_model
+  ];
+begin
+  if p_tags <> '{}' then
+    v_keys := v_keys
+      || array(select 'tag:' || t.key || '=' || t.value from jsonb_each_text(p_tags) as t);
+  end if;
+  return v_keys;
+end
+$$;
+
+comment on function private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb) is
+  'scope_key of every budget that could cover a call; null in place of what it has not.';
+
+-- The budgets that cover a call, and the slot of each that a call may work on.
+create type private.coverage as (
+  budget_ids uuid [],
+  slots smallint [],
+  config_version integer,
+  time_zone text,
+  grantable numeric,
+  latest_window timestamptz,
+  has_workflow boolean,
+  is_frozen boolean,
+  has_soft_limit boolean,
+  tightest_budget_id uuid,
+  remaining numeric,
+  resets_at timestamptz
+);
+
+comment on type private.coverage is
+  'Budgets of a call in the order of their locks and a slot of each; the least those slots can '
+  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest.';
+
+-- Reads what covers a call, with the caller's own slot of each budget, and whether that is all
+-- plain: nothing frozen, closed, soft or in another window than p_time. Locks nothing.
+--
+-- The plan is one for all: a budget's slot is looked up by its key (hence the limit, which keeps
+-- the planner from joining all slots there are), and is never planned anew for an array's length.
+create function private.cover(
+  p_organization_id uuid,
+  p_scope_keys text[],
+  p_time timestamptz
+)
+returns private.coverage
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_coverage private.coverage;
+  v_backend constant integer := pg_backend_pid();
+begin
+  select
+    array_agg(t.id), array_agg(t.slot), max(t.config_version), min(t.time_zone),
+    min(t.grantable), bool_or(t.is_workflow)
+  into
+    v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
+    v_coverage.grantable, v_coverage.has_workflow
+  from (
+    select
+      b.id,
+      b.scope = 'workflow' as is_workflow,
+      s.slot,
+      s.config_version,
+      b.time_zone,
+      case
+        when
+          b.frozen_at is null and s.debt_usd is null
+          and p_time >= s.window_start and p_time < s.window_end
+          and (b.enforcement = 'hard' or b.limit_usd is null)
+          then s.available_usd::numeric
+        else -1
+      end as grantable
+    from metering.budgets as b
+    cross join lateral (
+      select x.*
+      from metering.budget_slots as x
+      where x.organization_id = b.organization_id
+        and x.budget_id = b.id
+        and x.slot = v_backend % b.slot_count
+      limit 1
+    ) as s
+    where b.organization_id = p_organization_id and b.scope_key = any(p_scope_keys)
+    order by b.id <> b.organization_id, b.id
+  ) as t;
+  -- A month that has no partition yet is made by whoever looks closer.
+  if to_regclass(
+    'private.ai_usage_ledger' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
+  ) is null then
+    v_coverage.grantable := -1;
+  end if;
+  return v_coverage;
+end
+$$;
+
+comment on function private.cover(uuid, text[], timestamptz) is
+  'The budgets that cover a call, with the caller''s own slots; budget_ids is null for an unknown '
+  'organization.';
+
+-- Reads what covers a call from all slots: the hard cap with the least left for a call that counts
+-- to p_time, and whether anything is frozen or soft. What holds that are overdue at p_overdue_at
+-- keep counts as free; null: it does not. Locks nothing.
+create function private.survey(
+  p_organization_id uuid,
+  p_scope_keys text[],
+  p_time timestamptz,
+  p_overdue_at timestamptz
+)
+returns private.coverage
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_coverage private.coverage;
+  v_backend constant integer := pg_backend_pid();
+  v_has_overdue constant boolean := private.has_overdue(p_organization_id, p_overdue_at);
+  v_remaining numeric[];
+  v_resets_at timestamptz[];
+  v_tightest integer;
+begin
+  select
+    array_agg(t.id),
+    array_agg(t.slot),
+    max(t.config_version),
+    min(t.time_zone),
+    max(t.window_start),
+    bool_or(t.is_workflow),
+    bool_or(t.is_frozen),
+    bool_or(t.is_soft),
+    min(t.remaining),
+    array_agg(t.remaining),
+    array_agg(t.resets_at)
+  into
+    v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
+    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_frozen,
+    v_coverage.has_soft_limit, v_coverage.remaining, v_remaining, v_resets_at
+  from (
+    select
+      b.id,
+      b.scope = 'workflow' as is_workflow,
+      v_backend % b.slot_count as slot,
+      s.config_version,
+      b.time_zone,
+      s.window_start,
+      b.frozen_at is not null as is_frozen,
+      b.enforcement = 'soft' and b.limit_usd is not null as is_soft,
+      case
+        when s.remaining is null or p_time < s.window_start then null
+        when p_time >= s.window_end then b.limit_usd::numeric
+        when v_has_overdue
+          then s.remaining
+            + private.overdue(p_organization_id, b.scope_key, s.window_start, p_overdue_at)
+        else s.remaining
+      end as remaining,
+      case
+        when s.window_end = 'infinity' then null
+        when p_time >= s.window_end then private.window_end(b.time_window, p_time, b.time_zone)
+        else s.window_end
+      end as resets_at
+    from metering.budgets as b
+    cross join lateral (
+      select
+        sum(x.available_usd) - coalesce(sum(x.debt_usd), 0) as remaining,
+        max(x.window_start) as window_start,
+        max(x.window_end) as window_end,
+        max(x.config_version) as config_version
+      from metering.budget_slots as x
+      where x.organization_id = b.organization_id and x.budget_id = b.id
+    ) as s
+    where b.organization_id = p_organization_id and b.scope_key = any(p_scope_keys)
+    order by b.id <> b.organization_id, b.id
+  ) as t;
+  v_tightest := array_position(v_remaining, v_coverage.remaining);
+  v_coverage.tightest_budget_id := v_coverage.budget_ids[v_tightest];
+  v_coverage.resets_at := v_resets_at[v_tightest];
+  return v_coverage;
+end
+$$;
+
+comment on function private.survey(uuid, text[], timestamptz, timestamptz) is
+  'The budgets that cover a call, with the caller''s own slots, and the hard cap with the least '
+  'left: which, how much (null without any) and when it resets.';
+
+-- Looks at the hold that expires first: one step into the index, however many are open.
+create function private.has_overdue(p_organization_id uuid, p_now timestamptz)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return (
+    select h.expires_at <= p_now
+    from metering.holds as h
+    where h.organization_id = p_organization_id and h.state = 'open'
+    order by h.expires_at
+    limit 1
+  );
+end
+$$;
+
+comment on function private.has_overdue(uuid, timestamptz) is
+  'True if an open hold of the organization is overdue.';
+
+-- What overdue holds keep from a budget's present window: money that is free for whoever asks.
+create function private.overdue(
+  p_organization_id uuid,
+  p_scope_key text,
+  p_window_start timestamptz,
+  p_now timestamptz
+)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(sum(h.held_usd), 0)
+    from metering.holds as h
+    where h.organization_id = p_organization_id
+      and h.state = 'open'
+      and h.expires_at <= p_now
+      and h.created_at >= p_window_start
+      and p_scope_key = any(
+        private.scope_keys(
+          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+        )
+      )
+  );
+end
+$$;
+
+comment on function private.overdue(uuid, text, timestamptz, timestamptz) is
+  'US dollars that overdue open holds keep from the budget with p_scope_key, if taken since '
+  'p_window_start.';
+
+-- Adds p_settled and p_held to one slot of each budget, and takes their sum from what is available
+-- (a negative sum is returned to it). False as soon as one budget cannot: the caller must then undo
+-- the attempt.
+--
+-- p_time decides the window: a return to a window that is over goes nowhere, as its figures are
+-- gone. Where a budget is closed, money is not granted, but spend is added to the debt. Three
+-- statements rather than one that covers all cases: the usual two are short, and short updates are
+-- what makes the kernel fast.
+create function private.charge(
+  p_organization_id uuid,
+  p_budget_ids uuid[],
+  p_slots smallint[],
+  p_config_version integer,
+  p_time timestamptz,
+  p_settled numeric,
+  p_held numeric
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_change constant numeric := p_settled + p_held;
+begin
+  for v_i in 1..cardinality(p_budget_ids) loop
+    if v_change <= 0 then
+      update metering.budget_slots as s
+      set
+        settled_usd = s.settled_usd + p_settled,
+        held_usd = s.held_usd + p_held,
+        available_usd = s.available_usd - v_change
+      where s.organization_id = p_organization_id
+        and s.budget_id = p_budget_ids[v_i]
+        and s.slot = p_slots[v_i]
+        and p_time >= s.window_start
+        and (v_i > 1 or s.config_version = p_config_version);
+      if not found and v_i = 1 then
+        return false;
+      end if;
+    elsif p_held > 0 then
+      update metering.budget_slots as s
+      set held_usd = s.held_usd + p_held, available_usd = s.available_usd - p_held
+      where s.organization_id = p_organization_id
+        and s.budget_id = p_budget_ids[v_i]
+        and s.slot = p_slots[v_i]
+        and p_time >= s.window_start
+        and p_time < s.window_end
+        and s.debt_usd is null
+        and (s.available_usd < p_held) is not true
+        and (v_i > 1 or s.config_version = p_config_version);
+      if not found then
+        return false;
+      end if;
+    else
+      update metering.budget_slots as s
+      set
+        settled_usd = s.settled_usd + p_settled,
+        held_usd = s.held_usd + p_held,
+        available_usd = s.available_usd - case when s.debt_usd is null then v_change else 0 end,
+        debt_usd = s.debt_usd + v_change
+      where s.organization_id = p_organization_id
+        and s.budget_id = p_budget_ids[v_i]
+        and s.slot = p_slots[v_i]
+        and p_time >= s.window_start
+        and p_time < s.window_end
+        and (s.debt_usd is not null or (s.available_usd < v_change) is not true)
+        and (v_i > 1 or s.config_version = p_config_version);
+      if not found then
+        return false;
+      end if;
+    end if;
+  end loop;
+  return true;
+end
+$$;
+
+comment on function private.charge(
+  uuid, uuid[], smallint[], integer, timestamptz, numeric, numeric
+) is
+  'Books p_settled and p_held (US dollars) on one slot per budget; false where a slot does not '
+  'cover it or budgets were changed.';
+
+-- sql/metering/gather.sql
+
+-- The slow half of the kernel: lock the whole organization, look at all slots, spread what is left.
+
+-- Locks slot 0 of the organization's own budget, which always exists: no budget is changed, and
+-- nobody gathers, until the transaction (or the block around it) ends.
+create function private.lock_first_slot(p_organization_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from metering.budget_slots as s
+  where s.organization_id = p_organization_id and s.budget_id = p_organization_id and s.slot = 0
+  for no key update;
+end
+$$;
+
+comment on function private.lock_first_slot(uuid) is
+  'Holds off changes of budgets and gathers of an organization.';
+
+-- Locks every slot of the organization's own budget: waits for all spend in flight and holds off
+-- new spend until the transaction ends.
+--
+-- Slots that were added while it waited are not in its snapshot, so it looks again until it has
+-- them all; whoever adds slots holds slot 0.
+create function private.gather_organization(p_organization_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_locked integer := 0;
+begin
+  loop
+    perform from metering.budget_slots as s
+    where s.organization_id = p_organization_id and s.budget_id = p_organization_id
+    order by s.slot
+    for no key update;
+    get diagnostics v_locked = row_count;
+    exit when v_locked >= (
+      select count(*) from metering.budget_slots as s
+      where s.organization_id = p_organization_id and s.budget_id = p_organization_id
+    );
+  end loop;
+end
+$$;
+
+comment on function private.gather_organization(uuid) is
+  'Waits for all spend in flight of an organization and holds off new spend until the transaction '
+  'ends.';
+
+-- Marks overdue holds as expired, in the order of their ids, and returns them. p_wait: also those
+-- that somebody is settling, extending or releasing just now. Their money is returned by
+-- return_holds, once a slot of the own budget is locked.
+create function private.expire_overdue(
+  p_organization_id uuid,
+  p_now timestamptz,
+  p_except uuid[],
+  p_wait boolean,
+  p_limit integer
+)
+returns metering.holds[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[];
+  v_holds metering.holds[];
+begin
+  if p_wait then
+    v_ids := array(
+      select h.id from metering.holds as h
+      where h.organization_id = p_organization_id
+        and h.state = 'open'
+        and h.expires_at <= p_now
+        and h.id <> all(p_except)
+      order by h.id
+      limit p_limit
+      for update
+    );
+  else
+    v_ids := array(
+      select h.id from metering.holds as h
+      where h.organization_id = p_organization_id
+        and h.state = 'open'
+        and h.expires_at <= p_now
+        and h.id <> all(p_except)
+      order by h.id
+      limit p_limit
+      for update skip locked
+    );
+  end if;
+  with expired as (
+    update metering.holds as h
+    set state = 'expired', closed_at = p_now
+    where h.organization_id = p_organization_id and h.id = any(v_ids)
+    returning h.*
+  )
+
+  select array_agg(e::metering.holds) into v_holds from expired as e;
+  return v_holds;
+end
+$$;
+
+comment on function private.expire_overdue(uuid, timestamptz, uuid[], boolean, integer) is
+  'Marks overdue open holds as expired, all but p_except, and returns them. The caller returns '
+  'their money.';
+
+-- Returns the money of closed holds to every budget that covers them now. The caller has locked a
+-- slot of the own budget, so no budget changes meanwhile.
+create function private.return_holds(p_organization_id uuid, p_holds metering.holds[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slot record;
+begin
+  for v_slot in
+    select b.id as budget_id, pg_backend_pid() % b.slot_count as slot, sum(h.held_usd) as held_usd
+    from unnest(p_holds) as h
+    cross join lateral unnest(
+      private.scope_keys(
+        h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+      )
+    ) as k (scope_key)
+    -- Offset 0 keeps the planner from joining all budgets there are: each key is looked up.
+    cross join lateral (
+      select c.id, c.slot_count
+      from metering.budgets as c
+      inner join metering.budget_slots as s
+        on s.organization_id = c.organization_id and s.budget_id = c.id and s.slot = 0
+      where c.organization_id = p_organization_id
+        and c.scope_key = k.scope_key
+        and h.created_at >= s.window_start
+        and h.created_at < s.window_end
+      offset 0
+    ) as b
+    group by b.id, b.slot_count
+    order by b.id <> p_organization_id, b.id
+  loop
+    update metering.budget_slots as s
+    set
+      held_usd = s.held_usd - v_slot.held_usd,
+      available_usd = s.available_usd + v_slot.held_usd
+    where s.organization_id = p_organization_id
+      and s.budget_id = v_slot.budget_id
+      and s.slot = v_slot.slot;
+  end loop;
+end
+$$;
+
+comment on function private.return_holds(uuid, metering.holds[]) is
+  'Returns what closed holds kept to the budgets that cover them.';
+
+-- Opens the present window of a budget whose window is over. Under a gather.
+create function private.open_window(p_budget metering.budgets, p_now timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update metering.budget_slots as s
+  set
+    window_start = private.window_start(p_budget.time_window, p_now, p_budget.time_zone),
+    window_end = private.window_end(p_budget.time_window, p_now, p_budget.time_zone),
+    settled_usd = 0,
+    held_usd = 0,
+    available_usd = private.granted_limit(p_budget) * (s.slot = 0)::integer,
+    debt_usd = null
+  where s.organization_id = p_budget.organization_id
+    and s.budget_id = p_budget.id
+    and p_now >= s.window_end;
+end
+$$;
+
+comment on function private.open_window(metering.budgets, timestamptz) is
+  'Begins the window of p_now in a budget whose window is over.';
+
+-- The limit up to which a budget grants: null where it never refuses.
+create function private.granted_limit(p_budget metering.budgets)
+returns numeric
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_budget.enforcement = 'hard' then p_budget.limit_usd::numeric end;
+end
+$$;
+
+comment on function private.granted_limit(metering.budgets) is
+  'The limit of a hard budget; null where it never refuses.';
+
+-- Gathers: frees what overdue holds keep, lets the organization stand still until the transaction
+-- (or the block around it) ends, and opens the windows of p_time of the budgets with p_scope_keys.
+-- True if holds overdue at p_now are left: somebody had locked them, or they became known only
+-- while it waited.
+create function private.gather(
+  p_organization_id uuid,
+  p_scope_keys text[],
+  p_now timestamptz,
+  p_time timestamptz,
+  p_except uuid[] default '{}',
+  p_wait boolean default false
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_expired metering.holds[];
+begin
+  if private.has_overdue(p_organization_id, p_now) then
+    v_expired := private.expire_overdue(p_organization_id, p_now, p_except, p_wait, null);
+  end if;
+  perform private.gather_organization(p_organization_id);
+  if v_expired is not null then
+    perform private.return_holds(p_organization_id, v_expired);
+  end if;
+  perform private.open_window(b, p_time)
+  from metering.budgets as b
+  where b.organization_id = p_organization_id
+    and b.scope_key = any(p_scope_keys)
+    and b.time_window <> 'total';
+  return exists (
+    select from metering.holds as h
+    where h.organization_id = p_organization_id
+      and h.state = 'open'
+      and h.expires_at <= p_now
+      and h.id <> all(p_except)
+  );
+end
+$$;
+
+comment on function private.gather(uuid, text[], timestamptz, timestamptz, uuid[], boolean) is
+  'Frees overdue money, locks the organization''s own slots and opens windows. True if it skipped '
+  'overdue holds.';
+
+-- Spreads what is left of a budget over its slots, or books the debt and closes it. Under a gather.
+--
+-- A slice is worth having if it covers 8 calls like this one; of less, fewer slots get some.
+create function private.spread(p_budget metering.budgets, p_remaining numeric, p_call numeric)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slices integer := greatest(
+    1, least(p_budget.slot_count, trunc(p_remaining / greatest(8 * p_call, 1e-12)))
+  );
+  v_slice numeric := trunc(greatest(p_remaining, 0) / v_slices, 12);
+begin
+  update metering.budget_slots as s
+  set
+    available_usd = case
+      when s.slot = 0 then greatest(p_remaining, 0) - v_slice * (v_slices - 1)
+      when s.slot < v_slices then v_slice
+      else 0
+    end,
+    debt_usd = case
+      when p_remaining >= 0 then null
+      when s.slot = 0 then - p_remaining
+      else 0
+    end
+  where s.organization_id = p_budget.organization_id and s.budget_id = p_budget.id;
+end
+$$;
+
+comment on function private.spread(metering.budgets, numeric, numeric) is
+  'Spreads p_remaining (US dollars; negative is debt) over the slots of a budget, in slices for '
+  'calls of about p_call.';
+
+-- Books p_settled and p_held as charge() does, but over all slots, and never fails: what is not
+-- covered becomes debt. Under a gather; whoever grants has made sure before that it is covered.
+create function private.charge_gathered(
+  p_organization_id uuid,
+  p_coverage private.coverage,
+  p_time timestamptz,
+  p_settled numeric,
+  p_held numeric
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_budget metering.budgets;
+  v_remaining numeric;
+begin
+  for v_i in 1..cardinality(p_coverage.budget_ids) loop
+    select * into strict v_budget
+    from metering.budgets as b
+    where b.organization_id = p_organization_id and b.id = p_coverage.budget_ids[v_i];
+    update metering.budget_slots as s
+    set settled_usd = s.settled_usd + p_settled, held_usd = s.held_usd + p_held
+    where s.organization_id = p_organization_id
+      and s.budget_id = v_budget.id
+      and s.slot = p_coverage.slots[v_i]
+      and p_time >= s.window_start
+      and p_time < s.window_end;
+
+    if found and private.granted_limit(v_budget) is not null then
+      select sum(s.available_usd) - coalesce(sum(s.debt_usd), 0) - p_settled - p_held
+      into v_remaining
+      from metering.budget_slots as s
+      where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
+      perform private.spread(v_budget, v_remaining, greatest(p_settled, p_held));
+    end if;
+  end loop;
+end
+$$;
+
+comment on function private.charge_gathered(
+  uuid, private.coverage, timestamptz, numeric, numeric
+) is
+  'Books p_settled and p_held (US dollars) over all slots of the covering budgets, under a gather.';
+
+-- sql/metering/requests.sql
+
+-- Request keys: a retry finds what the first call did.
+
+-- What an earlier request with this id made, or null. Locks nothing.
+create function private.find_request(
+  p_organization_id uuid,
+  p_operation metering.operation,
+  p_request_id text,
+  p_content_hash text
+)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bound metering.request_keys;
+begin
+  select * into v_bound
+  from metering.request_keys as k
+  where k.organization_id = p_organization_id
+    and k.operation = p_operation
+    and k.request_id = p_request_id;
+  if v_bound.content_hash <> p_content_hash then
+    perform private.raise_error(
+      'TS409', jsonb_build_object('operation', p_operation, 'request_id', p_request_id)
+    );
+  end if;
+  return v_bound.subject_id;
+end
+$$;
+
+comment on function private.find_request(uuid, metering.operation, text, text) is
+  'What a request id is bound to, or null. Errors: TS409 for an id bound to other content.';
+
+-- Binds a request id to what the call makes; p_previous is what it was bound to so far, or null.
+-- False if another call was faster: the caller must then undo the attempt and look again.
+--
+-- Locks: the key, last of all. Whoever has it waits for nothing more, so nobody who waits for it
+-- waits long; an attempt that must be undone, to gather, lets go of it too.
+create function private.bind_request(
+  p_organization_id uuid,
+  p_operation metering.operation,
+  p_request_id text,
+  p_content_hash text,
+  p_subject_id uuid,
+  p_previous uuid default null
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_previous is null then
+    insert into metering.request_keys (
+      organization_id, operation, request_id, content_hash, subject_id
+    ) values (
+      p_organization_id, p_operation, p_request_id, p_content_hash, p_subject_id
+    )
+    on conflict (organization_id, operation, request_id) do nothing;
+  else
+    update metering.request_keys as k
+    set subject_id = p_subject_id
+    where k.organization_id = p_organization_id
+      and k.operation = p_operation
+      and k.request_id = p_request_id
+      and k.subject_id = p_previous;
+  end if;
+  return found;
+end
+$$;
+
+comment on function private.bind_request(uuid, metering.operation, text, text, uuid, uuid) is
+  'Binds a request id to what it made; false if another call bound it meanwhile.';
+
+-- sql/metering/born_budgets.sql
+
+-- Budgets: the two kinds that exist from birth, and those that are set, changed, removed and
+-- frozen.
 
 -- An organization is born with the budget that every call in it touches first.
 create function private.open_organization_budget()
@@ -257,8 +1166,8 @@ security definer -- writes budgets, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into metering.budgets (organization_id, id, scope, time_window)
-  values (new.id, new.id, 'organization', 'total');
+  insert into metering.budgets (organization_id, id, scope, time_window, time_zone, frozen_at)
+  values (new.id, new.id, 'organization', 'total', new.time_zone, new.frozen_at);
   insert into metering.budget_slots (organization_id, budget_id, slot) values (new.id, new.id, 0);
   return null;
 end
@@ -294,26 +1203,6 @@ comment on function private.open_workflow_budget() is
 create trigger workflows_open_budget after insert on metering.workflows
 for each row execute function private.open_workflow_budget();
 
--- Locks every slot of the organization's own budget. Each call that spends updates one of them
--- before it reads which budgets it touches, so whoever holds them all sees no spend in flight.
-create function private.gather_organization(p_organization_id uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform from metering.budget_slots as s
-  where s.organization_id = p_organization_id and s.budget_id = p_organization_id
-  order by s.slot
-  for no key update;
-end
-$$;
-
-comment on function private.gather_organization(uuid) is
-  'Waits for all spend in flight of an organization and holds off new spend until the transaction '
-  'ends.';
-
 -- Begins a change of an organization's budgets or time zone: no spend is in flight until the
 -- transaction ends, and a call whose snapshot is older than the change cannot miss it. Such a call,
 -- at REPEATABLE READ or above, finds its slot updated and fails with 40001.
@@ -334,16 +1223,18 @@ $$;
 comment on function private.begin_change(uuid) is
   'Waits for all spend in flight of an organization and makes later spend see the change.';
 
--- Freezing waits for checks under way: whoever was told yes has recorded, or asks again.
+-- Freezing waits for checks and grants under way: whoever was told yes has recorded, or asks again.
 create function private.announce_freeze()
 returns trigger
 language plpgsql
 volatile
-security definer -- locks slots, which no role may lock itself
+security definer -- writes budgets and slots, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.begin_change(new.id);
+  update metering.budgets as b set frozen_at = new.frozen_at
+  where b.organization_id = new.id and b.id = new.id;
   return new;
 end
 $$;
@@ -355,46 +1246,378 @@ create trigger organizations_announce_freeze before update of frozen_at on tenan
 for each row when (old.frozen_at is distinct from new.frozen_at)
 execute function private.announce_freeze();
 
--- A month that was counted is not cut anew: a time zone stays once usage is recorded. Until then
--- open months are empty, and begin again in the new zone.
+-- A month that was counted is not cut anew: a time zone stays once usage is recorded or money held.
+-- Until then open windows are empty, and begin again in the new zone.
 create function private.keep_time_zone()
 returns trigger
 language plpgsql
 volatile
-security definer -- locks slots, which no role may lock itself
+security definer -- writes budgets and slots, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.begin_change(old.id);
-  if exists (select from metering.usage_rollups as r where r.organization_id = old.id) then
+  if exists (select from metering.usage_rollups as r where r.organization_id = old.id)
+    or exists (select from metering.holds as h where h.organization_id = old.id) then
     perform private.raise_error(
       '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
     );
   end if;
-  update metering.budget_slots as s set window_start = '-infinity'
-  where s.organization_id = old.id;
+  update metering.budgets as b set time_zone = new.time_zone
+  where b.organization_id = old.id and b.time_zone is not null;
+  update metering.budget_slots as s set window_start = '-infinity', window_end = '-infinity'
+  where s.organization_id = old.id and s.window_end <> 'infinity';
   return new;
 end
 $$;
 
 comment on function private.keep_time_zone() is
-  'Trigger: refuses another time zone once usage is recorded. Errors: 23001.';
+  'Trigger: refuses another time zone once usage is recorded or money held. Errors: 23001.';
 
 create trigger organizations_keep_time_zone before update of time_zone on tenancy.organizations
 for each row when (old.time_zone <> new.time_zone)
 execute function private.keep_time_zone();
 
--- Stores, changes or (p_limit null) removes the cap of one scope and window.
+-- sql/metering/figures.sql
+
+-- What a budget is given when it is made or changed: a scope and window in one spelling, its slots,
+-- and figures that count what was spent and is held there already.
+
+-- Lets owners, admins and service_role change budgets of an organization.
+create function private.assert_may_set_budgets(p_organization_id uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.assert_member(p_organization_id, array['owner', 'admin']);
+end
+$$;
+
+comment on function private.assert_may_set_budgets(uuid) is
+  'Refuses everybody but owners, admins and server roles. Errors: 22023, 42501, TS404.';
+
+-- The one spelling of a scope's id.
+create function private.assert_scope(p_organization_id uuid, p_scope text, p_scope_id text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_scope_id text := p_scope_id;
+begin
+  if p_scope = 'organization' then
+    if coalesce(p_scope_id, '') not in ('', p_organization_id::text) then
+      perform private.reject_argument('p_scope_id', 'must be empty for the organization itself');
+    end if;
+    return '';
+  elsif p_scope in ('workflow', 'run', 'venture', 'user') then
+    if (p_scope_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') is not true then
+      perform private.reject_argument('p_scope_id', 'must be the id of the ' || p_scope);
+    end if;
+    v_scope_id := lower(p_scope_id);
+  elsif p_scope in ('api_key', 'model') then
+    perform private.assert_text('p_scope_id', p_scope_id);
+  elsif p_scope = 'tag' then
+    perform private.assert_text('p_scope_id', p_scope_id);
+    if p_scope_id !~ '^[^=[:space:]]+=.*\S' then
+      perform private.reject_argument('p_scope_id', 'must be a tag as key=value');
+    end if;
+  else
+    perform private.reject_argument(
+      'p_scope',
+      'must be organization, workflow, run, venture, user, api_key, model or tag'
+    );
+  end if;
+  if p_scope = 'workflow' and not exists (
+    select from metering.workflows as w
+    where w.organization_id = p_organization_id and w.id = v_scope_id::uuid
+  ) or p_scope = 'venture' and not exists (
+    select from tenancy.ventures as v
+    where v.organization_id = p_organization_id and v.id = v_scope_id::uuid
+  ) then
+    perform private.raise_error('TS404', jsonb_build_object(p_scope || '_id', v_scope_id));
+  end if;
+  return v_scope_id;
+end
+$$;
+
+comment on function private.assert_scope(uuid, text, text) is
+  'The id of a scope in its one spelling. Errors: 22023, TS404 for an unknown workflow or venture.';
+
+create function private.assert_window(p_argument text, p_window text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (p_window in ('total', 'hour', 'day', 'week', 'month')) is not true then
+    perform private.reject_argument(p_argument, 'must be total, hour, day, week or month');
+  end if;
+  return p_window;
+end
+$$;
+
+comment on function private.assert_window(text, text) is
+  'Refuses anything but a known window. Errors: 22023.';
+
+create function private.assert_slots(p_argument text, p_slots integer)
+returns integer
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_slots not between 1 and 256 then
+    perform private.reject_argument(p_argument, 'must be from 1 to 256');
+  end if;
+  return p_slots;
+end
+$$;
+
+comment on function private.assert_slots(text, integer) is
+  'Refuses anything but 1 to 256, or null. Errors: 22023.';
+
+-- The time that counts as now for new windows. They only move forward: a clock that is behind what
+-- was recorded or held is at that time.
+create function private.present_time(p_organization_id uuid)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return greatest(
+    private.clock_now(),
+    (
+      select max(l.created_at) from public.ai_usage_ledger as l
+      where l.organization_id = p_organization_id
+    ),
+    (
+      select h.created_at from metering.holds as h
+      where h.organization_id = p_organization_id
+      order by h.id desc
+      limit 1
+    )
+  );
+end
+$$;
+
+comment on function private.present_time(uuid) is
+  'The present time, or the latest an organization has seen.';
+
+-- What was recorded in a budget's scope from p_start to p_end: from counters and rollups where
+-- those have it, else from the ledger.
+create function private.settled_in(
+  p_budget metering.budgets,
+  p_start timestamptz,
+  p_end timestamptz
+)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_budget.scope in ('organization', 'model') and p_budget.time_window <> 'hour' then
+    return (
+      select coalesce(sum(r.cost), 0)
+      from metering.usage_rollups as r
+      where r.organization_id = p_budget.organization_id
+        and (p_budget.scope = 'organization' or r.model = p_budget.scope_id)
+        and (p_start = '-infinity' or r.day >= private.local_day(p_start, p_budget.time_zone))
+        and (p_end = 'infinity' or r.day < private.local_day(p_end, p_budget.time_zone))
+    );
+  end if;
+  return (
+    select coalesce(sum(l.cost), 0)
+    from public.ai_usage_ledger as l
+    where l.organization_id = p_budget.organization_id
+      and (p_budget.scope <> 'workflow' or l.workflow_id = p_budget.scope_id::uuid)
+      and (p_budget.scope <> 'user' or l.user_id = p_budget.scope_id::uuid)
+      and l.created_at >= p_start
+      and l.created_at < p_end
+      and p_budget.scope_key = any(
+        private.scope_keys(
+          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.tags
+        )
+      )
+  );
+end
+$$;
+
+comment on function private.settled_in(metering.budgets, timestamptz, timestamptz) is
+  'Recorded cost in US dollars in the scope of a budget from p_start to p_end.';
+
+-- What open holds keep in a budget's scope from p_start to p_end.
+create function private.held_in(
+  p_budget metering.budgets,
+  p_start timestamptz,
+  p_end timestamptz
+)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(sum(h.held_usd), 0)
+    from metering.holds as h
+    where h.organization_id = p_budget.organization_id
+      and h.state = 'open'
+      and h.created_at >= p_start
+      and h.created_at < p_end
+      and p_budget.scope_key = any(
+        private.scope_keys(
+          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+        )
+      )
+  );
+end
+$$;
+
+comment on function private.held_in(metering.budgets, timestamptz, timestamptz) is
+  'US dollars that open holds keep in the scope of a budget from p_start to p_end.';
+
+-- Gives a budget its slots: as many as it wants, changed in place, with their sums kept. Slot 0
+-- stays for ever, and every change updates it: whoever waits for the organization waits for that
+-- row.
+create function private.lay_slots(p_budget metering.budgets)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update metering.budget_slots as s
+  set
+    settled_usd = t.settled_usd * (s.slot = 0)::integer,
+    held_usd = t.held_usd * (s.slot = 0)::integer
+  from (
+    select sum(x.settled_usd) as settled_usd, sum(x.held_usd) as held_usd
+    from metering.budget_slots as x
+    where x.organization_id = p_budget.organization_id and x.budget_id = p_budget.id
+  ) as t
+  where s.organization_id = p_budget.organization_id and s.budget_id = p_budget.id;
+  delete from metering.budget_slots as s
+  where s.organization_id = p_budget.organization_id
+    and s.budget_id = p_budget.id
+    and s.slot >= p_budget.slot_count;
+  insert into metering.budget_slots (
+    organization_id, budget_id, slot, window_start, window_end, config_version
+  )
+  select
+    p_budget.organization_id, p_budget.id, n.slot, s.window_start, s.window_end, s.config_version
+  from metering.budget_slots as s
+  cross join generate_series(0, p_budget.slot_count - 1) as n (slot)
+  where s.organization_id = p_budget.organization_id and s.budget_id = p_budget.id and s.slot = 0
+  on conflict (organization_id, budget_id, slot) do nothing;
+end
+$$;
+
+comment on function private.lay_slots(metering.budgets) is
+  'Makes the slots a budget wants; their sums stay.';
+
+-- Sets the figures of a budget that was made or changed: under a change, so that nothing is in
+-- flight and each statement sees all there is.
 --
--- Locks: the organization's own slots, then the budget's, so no spend is in flight. The opening
--- figures of a new budget are then read in a new statement, from the rollups.
--- Idempotent: the same call again changes nothing.
-create function private.put_budget(
+-- p_recount: its scope or window is new, so what was spent and is held there is read from ledger
+-- and holds. Else the sums of its slots are true already.
+create function private.refigure(p_budget metering.budgets, p_recount boolean)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_budget metering.budgets;
+  v_now timestamptz := private.present_time(p_budget.organization_id);
+  v_start timestamptz;
+  v_end timestamptz;
+  v_settled numeric;
+  v_held numeric;
+  v_use numeric;
+begin
+  if p_recount then
+    v_start := private.window_start(p_budget.time_window, v_now, p_budget.time_zone);
+    v_end := private.window_end(p_budget.time_window, v_now, p_budget.time_zone);
+    v_settled := private.settled_in(p_budget, v_start, v_end);
+    v_held := private.held_in(p_budget, v_start, v_end);
+    insert into metering.budget_slots (organization_id, budget_id, slot)
+    values (p_budget.organization_id, p_budget.id, 0)
+    on conflict (organization_id, budget_id, slot) do nothing;
+    update metering.budget_slots as s
+    set
+      window_start = v_start,
+      window_end = v_end,
+      settled_usd = v_settled * (s.slot = 0)::integer,
+      held_usd = v_held * (s.slot = 0)::integer
+    where s.organization_id = p_budget.organization_id and s.budget_id = p_budget.id;
+  else
+    perform private.open_window(p_budget, v_now);
+  end if;
+  perform private.lay_slots(p_budget);
+
+  select sum(s.settled_usd + s.held_usd) into v_use
+  from metering.budget_slots as s
+  where s.organization_id = p_budget.organization_id and s.budget_id = p_budget.id;
+  update metering.budgets as b
+  set
+    excess_usd = coalesce(greatest(v_use - b.limit_usd, 0), 0),
+    updated_at = private.clock_now()
+  where b.organization_id = p_budget.organization_id and b.id = p_budget.id
+  returning * into v_budget;
+  if private.granted_limit(v_budget) is null then
+    update metering.budget_slots as s
+    set available_usd = null, debt_usd = null
+    where s.organization_id = p_budget.organization_id and s.budget_id = p_budget.id;
+  else
+    perform private.spread(v_budget, v_budget.limit_usd - v_use, 0);
+  end if;
+  return v_budget;
+end
+$$;
+
+comment on function private.refigure(metering.budgets, boolean) is
+  'Sets slots, counters and remainder of a budget that was made or changed.';
+
+-- sql/metering/budgets.sql
+
+-- Budgets: set, changed, removed, frozen.
+
+-- The time zone a window is cut in. Under a change: it then stays.
+create function private.zone_for(p_organization_id uuid, p_window text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select o.time_zone from tenancy.organizations as o
+    where o.id = p_organization_id and p_window <> 'total'
+  );
+end
+$$;
+
+comment on function private.zone_for(uuid, text) is
+  'The organization''s time zone; null for a total.';
+
+-- The privileged half of metering.set_budget.
+--
+-- Locks: the organization's own slots, so no spend is in flight. Idempotent.
+create function private.set_budget(
   p_organization_id uuid,
   p_scope text,
   p_scope_id text,
   p_window text,
-  p_limit numeric
+  p_limit numeric,
+  p_enforcement text,
+  p_slots integer
 )
 returns metering.budgets
 language plpgsql
@@ -403,82 +1626,54 @@ security definer -- writes budgets and slots, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := private.clock_now();
+  v_scope_id text;
   v_budget metering.budgets;
-  v_scope_id text := coalesce(p_scope_id, '');
-  v_time_zone text;
-  v_last_day date;
-  v_window_start timestamptz;
+  v_is_new boolean;
 begin
-  perform private.assert_member(p_organization_id, array['owner', 'admin']);
+  perform private.assert_may_set_budgets(p_organization_id);
+  v_scope_id := private.assert_scope(p_organization_id, p_scope, p_scope_id);
+  perform private.assert_window('p_window', p_window);
+  perform private.assert_slots('p_slots', p_slots);
   if p_limit is not null then
     perform private.assert_money('p_limit', p_limit);
   end if;
-  if p_scope = 'organization' and p_window = 'month' then
-    if v_scope_id not in ('', p_organization_id::text) then
-      perform private.reject_argument('p_scope_id', 'must be empty for the organization itself');
-    end if;
-    v_scope_id := '';
-  elsif p_scope = 'workflow' and p_window = 'total' then
-    if v_scope_id !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-      perform private.reject_argument('p_scope_id', 'must be the id of a workflow');
-    end if;
-    v_scope_id := lower(v_scope_id);
-  else
-    perform private.reject_argument(
-      'p_scope, p_window', 'must be workflow and total, or organization and month'
-    );
+  if (p_enforcement in ('hard', 'soft')) is not true then
+    perform private.reject_argument('p_enforcement', 'must be hard or soft');
   end if;
 
   perform private.begin_change(p_organization_id);
-
-  update metering.budgets as b
-  set limit_usd = p_limit, updated_at = v_now
+  select * into v_budget
+  from metering.budgets as b
   where b.organization_id = p_organization_id
-    and b.scope = p_scope
-    and b.scope_id = v_scope_id
-    and b.time_window = p_window
-  returning * into v_budget;
-  if not found then
-    -- A workflow has its budget from birth, so a missing one means a missing workflow.
-    if p_scope = 'workflow' then
-      perform private.raise_error('TS404', jsonb_build_object('workflow_id', v_scope_id));
-    end if;
+    and b.scope_key = p_scope || ':' || v_scope_id
+    and b.time_window = p_window;
+  v_is_new := not found;
+  if v_is_new then
     insert into metering.budgets (
-      organization_id, id, scope, scope_id, time_window, limit_usd, created_at, updated_at
-    ) values (
-      p_organization_id, private.uuid_v7(v_now), p_scope, v_scope_id, p_window, p_limit, v_now, v_now
+      organization_id, scope, scope_id, time_window, time_zone, limit_usd, enforcement, slot_count
+    )
+    values (
+      p_organization_id, p_scope, v_scope_id, p_window,
+      private.zone_for(p_organization_id, p_window), p_limit, p_enforcement, coalesce(p_slots, 1)
     )
     returning * into v_budget;
-    -- Windows only move forward: a clock that is behind recorded spend opens that spend's month.
-    select o.time_zone into strict v_time_zone
-    from tenancy.organizations as o where o.id = p_organization_id;
-    select max(r.day) into v_last_day
-    from metering.usage_rollups as r where r.organization_id = p_organization_id;
-    v_window_start := greatest(
-      private.window_start(p_window, v_now, v_time_zone),
-      private.window_start(p_window, v_last_day::timestamp at time zone v_time_zone, v_time_zone)
-    );
-    insert into metering.budget_slots (organization_id, budget_id, slot, window_start, settled_usd)
-    values (
-      p_organization_id, v_budget.id, 0, v_window_start,
-      private.monthly_cost(p_organization_id, private.local_day(v_window_start, v_time_zone))
-    );
+  else
+    update metering.budgets as b
+    set
+      limit_usd = p_limit,
+      enforcement = p_enforcement,
+      slot_count = coalesce(p_slots, b.slot_count)
+    where b.organization_id = p_organization_id and b.id = v_budget.id
+    returning * into v_budget;
   end if;
-
-  update metering.budget_slots as s
-  set
-    available_usd = p_limit - least(p_limit, s.settled_usd + s.held_usd),
-    debt_usd = s.settled_usd + s.held_usd - least(p_limit, s.settled_usd + s.held_usd)
-  where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
-  return v_budget;
+  return private.refigure(v_budget, v_is_new);
 end
 $$;
 
-comment on function private.put_budget(uuid, text, text, text, numeric) is
-  'Core of metering.set_budget and metering.remove_budget.';
+comment on function private.set_budget(uuid, text, text, text, numeric, text, integer) is
+  'Core of metering.set_budget.';
 
--- Stores or changes a cap. Idempotent.
+-- Makes a budget or stores another cap. Idempotent.
 create function metering.set_budget(
   p_organization_id uuid,
   p_scope text,
@@ -494,32 +1689,194 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_limit is null then
-    perform private.reject_argument('p_limit', 'must not be null');
-  end if;
-  if p_enforcement is distinct from 'hard' then
-    perform private.reject_argument('p_enforcement', 'must be hard');
-  end if;
-  if p_slots <> 1 then
-    perform private.reject_argument('p_slots', 'must be 1');
-  end if;
-  return private.put_budget(
-    p_organization_id => p_organization_id,
-    p_scope => p_scope,
-    p_scope_id => p_scope_id,
-    p_window => p_window,
-    p_limit => p_limit
+  return private.set_budget(
+    p_organization_id, p_scope, p_scope_id, p_window, p_limit, p_enforcement, p_slots
   );
 end
 $$;
 
 comment on function metering.set_budget(uuid, text, text, text, numeric, text, integer) is
-  'Stores or changes the cap of a workflow''s total (scope workflow, its id, window total) or of '
-  'the organization''s month (scope organization, no id, window month), in US dollars. For owners, '
-  'admins and service_role. A cap below what is spent already refuses the next call. '
-  'Errors: 22023, 42501, TS404.';
+  'Makes the budget of a scope (organization, workflow, run, venture, user, api_key, model, tag as '
+  'key=value) and window (total, hour, day, week, month), or stores another cap in US dollars; '
+  'null counts and caps nothing. It counts what was spent and is held there already; a cap below '
+  'that refuses the next call. p_enforcement soft grants and says so. p_slots spreads its counters '
+  'over that many rows (1 to 256): about twice the connections that spend from it at once; null '
+  'leaves it. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
 
--- Removes a stored cap; what was counted stays. Idempotent.
+-- The privileged half of metering.change_budget.
+create function private.change_budget(
+  p_organization_id uuid,
+  p_budget_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_window text,
+  p_slots integer
+)
+returns metering.budgets
+language plpgsql
+volatile
+security definer -- writes budgets and slots, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old metering.budgets;
+  v_new metering.budgets;
+begin
+  perform private.assert_may_set_budgets(p_organization_id);
+  perform private.assert_id('p_budget_id', p_budget_id);
+  perform private.assert_slots('p_slots', p_slots);
+
+  perform private.begin_change(p_organization_id);
+  select * into v_old
+  from metering.budgets as b
+  where b.organization_id = p_organization_id and b.id = p_budget_id;
+  if v_old.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('budget_id', p_budget_id));
+  end if;
+  v_new := v_old;
+  v_new.time_window := private.assert_window('p_window', coalesce(p_window, v_old.time_window));
+  v_new.slot_count := coalesce(p_slots, v_old.slot_count);
+  if p_scope is not null or p_scope_id is not null then
+    v_new.scope := coalesce(p_scope, v_old.scope);
+    v_new.scope_id := private.assert_scope(
+      p_organization_id, v_new.scope,
+      coalesce(p_scope_id, case when v_new.scope = v_old.scope then v_old.scope_id end)
+    );
+  end if;
+  if (v_new.scope, v_new.scope_id, v_new.time_window)
+    is distinct from (v_old.scope, v_old.scope_id, v_old.time_window) then
+    if private.is_born(v_old) then
+      perform private.reject_argument('p_budget_id', 'must not be a budget that exists from birth');
+    elsif v_old.frozen_at is not null then
+      perform private.reject_argument('p_budget_id', 'must not be a budget that carries a freeze');
+    elsif exists (
+      select from metering.budgets as b
+      where b.organization_id = p_organization_id
+        and b.scope_key = v_new.scope || ':' || v_new.scope_id
+        and b.time_window = v_new.time_window
+    ) then
+      perform private.reject_argument(
+        'p_scope, p_scope_id, p_window', 'must not be those of another budget'
+      );
+    end if;
+  end if;
+
+  update metering.budgets as b
+  set
+    scope = v_new.scope,
+    scope_id = v_new.scope_id,
+    time_window = v_new.time_window,
+    time_zone = case
+      when private.is_born(v_old) then b.time_zone
+      else private.zone_for(p_organization_id, v_new.time_window)
+    end,
+    slot_count = v_new.slot_count
+  where b.organization_id = p_organization_id and b.id = p_budget_id
+  returning * into v_new;
+  return private.refigure(
+    v_new, (v_new.scope_key, v_new.time_window) <> (v_old.scope_key, v_old.time_window)
+  );
+end
+$$;
+
+comment on function private.change_budget(uuid, uuid, text, text, text, integer) is
+  'Core of metering.change_budget.';
+
+-- True for the budgets that exist from birth.
+create function private.is_born(p_budget metering.budgets)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_budget.time_window = 'total'
+    and (
+      p_budget.id = p_budget.organization_id
+      or p_budget.scope = 'workflow' and p_budget.id::text = p_budget.scope_id
+    );
+end
+$$;
+
+comment on function private.is_born(metering.budgets) is
+  'True for the own budget of an organization or workflow, which exists from birth and stays.';
+
+-- Moves a budget to another scope or window, or spreads it over another number of slots, while
+-- calls go on. Idempotent.
+create function metering.change_budget(
+  p_organization_id uuid,
+  p_budget_id uuid,
+  p_scope text default null,
+  p_scope_id text default null,
+  p_window text default null,
+  p_slots integer default null
+)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.change_budget(
+    p_organization_id, p_budget_id, p_scope, p_scope_id, p_window, p_slots
+  );
+end
+$$;
+
+comment on function metering.change_budget(uuid, uuid, text, text, text, integer) is
+  'Moves a budget to another scope or window, whose spend it then counts, or spreads its counters '
+  'over another number of rows; null keeps. Those that exist from birth or carry a freeze only '
+  'take p_slots. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
+
+-- The privileged half of metering.remove_budget.
+create function private.remove_budget(
+  p_organization_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_window text
+)
+returns metering.budgets
+language plpgsql
+volatile
+security definer -- writes budgets and slots, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_scope_id text;
+  v_budget metering.budgets;
+begin
+  perform private.assert_may_set_budgets(p_organization_id);
+  v_scope_id := private.assert_scope(p_organization_id, p_scope, p_scope_id);
+  perform private.assert_window('p_window', p_window);
+
+  perform private.begin_change(p_organization_id);
+  update metering.budgets as b
+  set limit_usd = null, enforcement = 'hard'
+  where b.organization_id = p_organization_id
+    and b.scope_key = p_scope || ':' || v_scope_id
+    and b.time_window = p_window
+  returning * into v_budget;
+  if v_budget.id is null then
+    perform private.raise_error(
+      'TS404',
+      jsonb_build_object('scope', p_scope, 'scope_id', v_scope_id, 'window', p_window)
+    );
+  elsif private.is_born(v_budget) or v_budget.frozen_at is not null then
+    return private.refigure(v_budget, false);
+  end if;
+  delete from metering.budget_slots as s
+  where s.organization_id = p_organization_id and s.budget_id = v_budget.id;
+  delete from metering.budgets as b
+  where b.organization_id = p_organization_id and b.id = v_budget.id;
+  return v_budget;
+end
+$$;
+
+comment on function private.remove_budget(uuid, text, text, text) is
+  'Core of metering.remove_budget.';
+
+-- Removes a budget. Those that exist from birth, and those that carry a freeze, only lose their
+-- cap: they go on counting.
 create function metering.remove_budget(
   p_organization_id uuid,
   p_scope text,
@@ -527,22 +1884,120 @@ create function metering.remove_budget(
   p_window text
 )
 returns metering.budgets
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from private.put_budget(
-    p_organization_id => p_organization_id,
-    p_scope => p_scope,
-    p_scope_id => p_scope_id,
-    p_window => p_window,
-    p_limit => null
-  )
+begin
+  return private.remove_budget(p_organization_id, p_scope, p_scope_id, p_window);
+end
 $$;
 
 comment on function metering.remove_budget(uuid, text, text, text) is
-  'Removes the stored cap of a scope and window; what was counted stays, and the defaults of the '
+  'Removes a budget and returns it without its limit; the budget of an organization''s or '
+  'workflow''s total, and one that carries a freeze, goes on counting, and the defaults of the '
   'checks apply again. For owners, admins and service_role. Errors: 22023, 42501, TS404.';
+
+-- The privileged half of metering.freeze and metering.unfreeze.
+create function private.set_frozen(
+  p_organization_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_is_frozen boolean
+)
+returns metering.budgets
+language plpgsql
+volatile
+security definer -- writes organizations, budgets and slots, which no user may write
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_scope_id text;
+  v_budget metering.budgets;
+begin
+  perform private.assert_may_set_budgets(p_organization_id);
+  v_scope_id := private.assert_scope(p_organization_id, p_scope, p_scope_id);
+  if p_scope = 'organization' then
+    -- Its trigger waits for grants under way and freezes the own budget.
+    update tenancy.organizations as o
+    set frozen_at = case when p_is_frozen then coalesce(o.frozen_at, private.clock_now()) end
+    where o.id = p_organization_id;
+    select * into v_budget
+    from metering.budgets as b
+    where b.organization_id = p_organization_id and b.id = p_organization_id;
+    return v_budget;
+  end if;
+
+  perform private.begin_change(p_organization_id);
+  insert into metering.budgets (organization_id, scope, scope_id, time_window)
+  select p_organization_id, p_scope, v_scope_id, 'total'
+  where p_is_frozen
+  on conflict (organization_id, scope_key, time_window) do nothing
+  returning * into v_budget;
+  if v_budget.id is not null then
+    perform private.refigure(v_budget, true);
+  end if;
+  update metering.budgets as b
+  set
+    frozen_at = case when p_is_frozen then coalesce(b.frozen_at, private.clock_now()) end,
+    updated_at = private.clock_now()
+  where b.organization_id = p_organization_id
+    and b.scope_key = p_scope || ':' || v_scope_id
+    and b.time_window = 'total'
+  returning * into v_budget;
+  if v_budget.id is null then
+    perform private.raise_error(
+      'TS404', jsonb_build_object('scope', p_scope, 'scope_id', v_scope_id)
+    );
+  end if;
+  return v_budget;
+end
+$$;
+
+comment on function private.set_frozen(uuid, text, text, boolean) is
+  'Core of metering.freeze and metering.unfreeze.';
+
+-- Stops all grants in an organization or one of its scopes. Idempotent.
+create function metering.freeze(
+  p_organization_id uuid,
+  p_scope text default 'organization',
+  p_scope_id text default null
+)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.set_frozen(p_organization_id, p_scope, p_scope_id, true);
+end
+$$;
+
+comment on function metering.freeze(uuid, text, text) is
+  'From now on nothing is granted in the scope, and checks say no; open holds may be settled, and '
+  'spend is recorded all the same. Waits for grants under way. Returns the total budget of the '
+  'scope, which carries the freeze, made without a limit where there was none. For owners, admins '
+  'and service_role. Errors: 22023, 42501, TS404.';
+
+-- Lets an organization or scope spend again. Idempotent.
+create function metering.unfreeze(
+  p_organization_id uuid,
+  p_scope text default 'organization',
+  p_scope_id text default null
+)
+returns metering.budgets
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.set_frozen(p_organization_id, p_scope, p_scope_id, false);
+end
+$$;
+
+comment on function metering.unfreeze(uuid, text, text) is
+  'Ends a freeze; returns the total budget of the scope, which carried it. For owners, admins and '
+  'service_role. Errors: 22023, 42501, TS404.';
 
 -- sql/metering/checks.sql
 
@@ -630,11 +2085,14 @@ begin
   return (
     select
       o.frozen_at is null
+      and b.frozen_at is null
       and (
         select sum(s.settled_usd + s.held_usd)
         from metering.budget_slots as s
         where s.organization_id = b.organization_id and s.budget_id = b.id
-      ) + p_additional_cost <= private.effective_cap(b.limit_usd, p_max_cost, 1.00)
+      )
+      - private.overdue(b.organization_id, b.scope_key, '-infinity', private.clock_now())
+      + p_additional_cost <= private.effective_cap(b.limit_usd, p_max_cost, 1.00)
     from tenancy.organizations as o
     inner join metering.budgets as b on b.organization_id = o.id
     where o.id = p_organization_id and b.id = p_workflow_id
@@ -643,13 +2101,11 @@ end
 $$;
 
 comment on function private.fits_workflow(uuid, uuid, numeric, numeric) is
-  'True iff the organization is not frozen and settled + held + additional fits the cap.';
+  'True iff nothing is frozen and settled + held + additional fits the cap; what overdue holds '
+  'keep is free.';
 
--- Holds off other spend on a workflow until the transaction ends.
---
--- Locks the slots of the organization's own budget, then the workflow's: the order in which
--- recording takes them, so a check and a record in one transaction never wait for each other.
-create function private.lock_workflow(p_workflow_id uuid, p_organization_id uuid)
+-- Holds off all spend of an organization until the transaction ends.
+create function private.lock_organization(p_organization_id uuid)
 returns void
 language plpgsql
 volatile
@@ -658,16 +2114,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform private.assert_member(p_organization_id);
+  -- Partitions come before slots, in every call: a record may follow in this transaction.
+  perform private.ensure_partition('public.ai_usage_ledger', private.clock_now());
   perform private.gather_organization(p_organization_id);
-  perform from metering.budget_slots as s
-  where s.organization_id = p_organization_id and s.budget_id = p_workflow_id
-  order by s.slot
-  for no key update;
 end
 $$;
 
-comment on function private.lock_workflow(uuid, uuid) is
-  'Locks the counters of a workflow and its organization, for members and server roles.';
+comment on function private.lock_organization(uuid) is
+  'Locks the own counters of an organization, for members and server roles.';
 
 -- May p_additional_cost still be spent on the workflow?
 --
@@ -691,16 +2145,16 @@ begin
   perform private.assert_money('p_additional_cost', p_additional_cost);
   perform private.assert_money('p_max_cost', p_max_cost);
   v_organization_id := private.assert_workflow(p_workflow_id, p_organization_id);
-  perform private.lock_workflow(p_workflow_id, v_organization_id);
+  perform private.lock_organization(v_organization_id);
   return private.fits_workflow(v_organization_id, p_workflow_id, p_additional_cost, p_max_cost);
 end
 $$;
 
 comment on function public.check_workflow_cost_limit(uuid, numeric, numeric, uuid) is
-  'True iff the organization is not frozen and settled + held + p_additional_cost <= the cap, in '
-  'US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, the default, '
-  'is ignored, a lower one lowers it. Holds off all spend of the organization until the '
-  'transaction ends, so never keep it open across a model call. Errors: 22023, 42501, TS404.';
+  'True iff neither organization nor workflow is frozen and settled + held + p_additional_cost <= '
+  'the cap, in US dollars (ai_cost_governance). A stored cap wins over p_max_cost: a stated 1.00, '
+  'the default, is ignored, a lower one lowers it. Holds off all spend of the organization until '
+  'the transaction ends, so never keep it open across a model call. Errors: 22023, 42501, TS404.';
 
 -- The same answer without a lock: for GET, replicas and previews.
 create function public.estimate_workflow_cost_limit(
@@ -749,6 +2203,30 @@ $$;
 comment on function private.monthly_cost(uuid, date) is
   'Recorded cost in US dollars of the month that begins on p_month.';
 
+-- What an organization holds in the month that begins on p_month, whether or not that month has a
+-- budget. What overdue holds keep is free.
+create function private.monthly_holds(p_organization_id uuid, p_month date)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(sum(h.held_usd), 0)
+    from metering.holds as h
+    where h.organization_id = p_organization_id
+      and h.state = 'open'
+      and h.expires_at > private.clock_now()
+      and h.day >= p_month
+      and h.day < (p_month + interval '1 month')::date
+  );
+end
+$$;
+
+comment on function private.monthly_holds(uuid, date) is
+  'Money in US dollars that open holds keep in the month that begins on p_month.';
+
 -- The first day of an organization's present month. Windows only move forward: a clock that is
 -- behind an open month is in that month.
 create function private.present_month(p_organization_id uuid)
@@ -762,15 +2240,16 @@ begin
     select
       greatest(
         date_trunc('month', private.clock_now() at time zone o.time_zone)::date,
-        -- -infinity where no month is open yet
+        -- -infinity where no window is open yet
         (
-          select private.local_day(max(s.window_start), o.time_zone)
+          select
+            date_trunc('month', private.local_day(max(s.window_start), o.time_zone)::timestamp)::date
           from metering.budgets as b
           inner join metering.budget_slots as s
             on s.organization_id = b.organization_id and s.budget_id = b.id
           where b.organization_id = o.id
-            and b.scope = 'organization'
-            and b.time_window = 'month'
+            and b.scope_key = 'organization:'
+            and b.time_window <> 'total'
         )
       )
     from tenancy.organizations as o
@@ -812,30 +2291,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_month date;
-  v_budget metering.budgets;
-  v_held numeric;
 begin
   perform private.assert_money('p_monthly_limit', p_monthly_limit);
   perform private.assert_member(p_organization_id);
   v_month := private.present_month(p_organization_id);
 
-  select * into v_budget
-  from metering.budgets as b
-  where b.organization_id = p_organization_id
-    and b.scope = 'organization'
-    and b.time_window = 'month';
-  select coalesce(sum(s.held_usd), 0) into v_held
-  from metering.budget_slots as s
-  inner join tenancy.organizations as o on o.id = s.organization_id
-  where s.organization_id = p_organization_id
-    and s.budget_id = v_budget.id
-    and private.local_day(s.window_start, o.time_zone) = v_month;
-
   return (
     select
       o.frozen_at is null
-      and private.monthly_cost(p_organization_id, v_month) + v_held
-      < private.effective_cap(v_budget.limit_usd, p_monthly_limit, 25.00)
+      and private.monthly_cost(p_organization_id, v_month)
+      + private.monthly_holds(p_organization_id, v_month)
+      < private.effective_cap(
+        (
+          select b.limit_usd
+          from metering.budgets as b
+          where b.organization_id = o.id
+            and b.scope_key = 'organization:'
+            and b.time_window = 'month'
+        ),
+        p_monthly_limit, 25.00
+      )
     from tenancy.organizations as o
     where o.id = p_organization_id
   );
@@ -847,164 +2322,1288 @@ comment on function public.check_organization_monthly_quota(uuid, numeric) is
   'limit, in US dollars (ai_cost_governance). A stored cap wins over p_monthly_limit: a stated '
   '25.00, the default, is ignored, a lower one lowers it. Errors: 22023, 42501, TS404.';
 
--- sql/metering/record.sql
+-- sql/metering/decisions.sql
 
--- What was spent?
+-- What is asked, and what is answered.
 
--- What an earlier request with this id made, or null. Locks nothing.
-create function private.find_request(
+create type metering.spend_decision as (
+  decision text,
+  hold_id uuid,
+  usage_id uuid,
+  held_usd text,
+  reason text,
+  budget_id uuid,
+  remaining_usd text,
+  resets_at timestamptz,
+  affordable_output_tokens bigint,
+  expires_at timestamptz,
+  proposal_id uuid
+);
+
+comment on type metering.spend_decision is 'The answer of authorize_spend and estimate_spend.';
+comment on column metering.spend_decision.decision is
+  'granted: the money is held. denied: it is not. settled: the request was already made and '
+  'settled. needs_approval is reserved.';
+comment on column metering.spend_decision.hold_id is 'The hold to settle or release; granted.';
+comment on column metering.spend_decision.usage_id is 'The usage a settled request became.';
+comment on column metering.spend_decision.held_usd is
+  'US dollars held, as decimal text; of a settled request, what it cost.';
+comment on column metering.spend_decision.reason is
+  'denied: budget_exceeded or frozen. granted: over_soft_limit, or null.';
+comment on column metering.spend_decision.budget_id is
+  'The budget that decided; null where the organization is frozen.';
+comment on column metering.spend_decision.remaining_usd is
+  'What that budget has left, as decimal text; below zero for a soft one.';
+comment on column metering.spend_decision.resets_at is
+  'When that budget''s window ends; null for a total.';
+comment on column metering.spend_decision.affordable_output_tokens is
+  'How many output tokens would still fit; reserved until prices are known.';
+comment on column metering.spend_decision.expires_at is
+  'From then on the hold''s money is free for others.';
+comment on column metering.spend_decision.proposal_id is 'Reserved for approvals.';
+
+-- Tags: up to 16 texts by name. A tag's budget is found by key=value, so both stay short.
+create function private.assert_tags(p_argument text, p_tags jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_tags) is distinct from 'object' then
+    perform private.reject_argument(p_argument, 'must be an object');
+  elsif exists (select from jsonb_each(p_tags) as t where jsonb_typeof(t.value) <> 'string') then
+    perform private.reject_argument(p_argument, 'must have texts as values');
+  elsif exists (
+    select from jsonb_each_text(p_tags) as t
+    where t.key !~ '^[^=[:space:]]+$' or t.value !~ '\S' or length(t.key || '=' || t.value) > 255
+  ) then
+    perform private.reject_argument(
+      p_argument, 'must have keys without spaces or =, no blank value, and at most 255 characters each'
+    );
+  elsif (select count(*) from jsonb_object_keys(p_tags)) > 16 then
+    perform private.reject_argument(p_argument, 'must have at most 16 keys');
+  end if;
+  return p_tags;
+end
+$$;
+
+comment on function private.assert_tags(text, jsonb) is
+  'Refuses anything but an object of up to 16 texts. Errors: 22023.';
+
+-- Checks who asks for what, and returns it as the hold it would be.
+--
+-- A tenant spends as itself: its hold names the person, and no API key. Server roles may name both.
+create function private.draft_hold(
   p_organization_id uuid,
-  p_operation text,
-  p_request_id text,
-  p_content_hash text
+  p_model text,
+  p_estimated_cost numeric,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_workflow_id uuid,
+  p_run_id uuid,
+  p_venture_id uuid,
+  p_user_id uuid,
+  p_api_key_id text,
+  p_tags jsonb,
+  p_provider text,
+  p_service_tier text
 )
-returns uuid
+returns metering.holds
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bound metering.request_keys;
+  v_hold metering.holds;
 begin
-  select * into v_bound
-  from metering.request_keys as k
-  where k.organization_id = p_organization_id
-    and k.operation = p_operation
-    and k.request_id = p_request_id;
-  if v_bound.content_hash <> p_content_hash then
-    perform private.raise_error(
-      'TS409', jsonb_build_object('operation', p_operation, 'request_id', p_request_id)
-    );
+  v_hold.organization_id := private.assert_id('p_organization_id', p_organization_id);
+  v_hold.workflow_id := p_workflow_id;
+  v_hold.run_id := p_run_id;
+  v_hold.venture_id := p_venture_id;
+  v_hold.user_id := p_user_id;
+  v_hold.tags := coalesce(p_tags, '{}');
+  v_hold.state := 'open';
+  if not private.is_trusted_caller() then
+    perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance', 'member']);
+    v_hold.user_id := auth.uid();
+    if p_user_id <> v_hold.user_id or p_api_key_id is not null then
+      perform private.raise_error(
+        '42501', jsonb_build_object('user_id', p_user_id, 'api_key_id', p_api_key_id)
+      );
+    end if;
   end if;
-  return v_bound.subject_id;
+
+  v_hold.held_usd := private.assert_money('p_estimated_cost', p_estimated_cost);
+  if v_hold.held_usd = 0 then
+    perform private.reject_argument('p_estimated_cost', 'must be above 0');
+  end if;
+  if p_input_tokens is not null then
+    perform private.assert_count('p_input_tokens', p_input_tokens);
+  end if;
+  if p_max_output_tokens is not null then
+    perform private.assert_count('p_max_output_tokens', p_max_output_tokens);
+  end if;
+  v_hold.model := private.assert_text('p_model', coalesce(p_model, 'unknown'));
+  if p_api_key_id is not null then
+    v_hold.api_key_id := private.assert_text('p_api_key_id', p_api_key_id);
+  end if;
+  if p_provider is not null then
+    v_hold.provider := private.assert_text('p_provider', p_provider);
+  end if;
+  if p_service_tier is not null then
+    v_hold.service_tier := private.assert_text('p_service_tier', p_service_tier);
+  end if;
+  if v_hold.tags <> '{}' then
+    v_hold.tags := private.assert_tags('p_tags', v_hold.tags);
+  end if;
+  if p_venture_id is not null and not exists (
+    select from tenancy.ventures as v
+    where v.organization_id = p_organization_id and v.id = p_venture_id
+  ) then
+    perform private.raise_error('TS404', jsonb_build_object('venture_id', p_venture_id));
+  end if;
+  return v_hold;
 end
 $$;
 
-comment on function private.find_request(uuid, text, text, text) is
-  'What a request id is bound to, or null. Errors: TS409 for an id bound to other content.';
+comment on function private.draft_hold(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+) is
+  'The hold a call asks for, its arguments and its caller checked. Errors: 22023, 42501, TS404.';
 
--- Binds a request id to what the call is about to make. Returns null when this call is the first,
--- or else what an earlier one made.
---
--- Locks: the organization's own slots, then the key. In this order transactions that share request
--- ids wait for the slot, where they queue, and never for each other's keys.
-create function private.bind_request(
-  p_organization_id uuid,
-  p_operation text,
-  p_request_id text,
-  p_content jsonb,
-  p_subject_id uuid
+-- The scope keys of a hold.
+create function private.scope_keys_of(p_hold metering.holds)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.scope_keys(
+    p_hold.workflow_id, p_hold.run_id, p_hold.venture_id, p_hold.user_id, p_hold.api_key_id,
+    p_hold.model, p_hold.tags
+  );
+end
+$$;
+
+comment on function private.scope_keys_of(metering.holds) is 'scope_keys of a hold.';
+
+-- Refuses what names an organization or workflow that is not there: each has a budget of its own
+-- from birth, so what is not covered by it does not exist.
+create function private.assert_covered(p_hold metering.holds, p_coverage private.coverage)
+returns private.coverage
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_coverage.budget_ids is null then
+    perform private.raise_error(
+      'TS404', jsonb_build_object('organization_id', p_hold.organization_id)
+    );
+  elsif p_hold.workflow_id is not null and not p_coverage.has_workflow then
+    perform private.raise_error('TS404', jsonb_build_object('workflow_id', p_hold.workflow_id));
+  end if;
+  return p_coverage;
+end
+$$;
+
+comment on function private.assert_covered(metering.holds, private.coverage) is
+  'Refuses a hold of an unknown organization or workflow. Errors: TS404.';
+
+create function private.denied_as_frozen(p_organization_id uuid, p_scope_keys text[])
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  v_decision.decision := 'denied';
+  v_decision.reason := 'frozen';
+  v_decision.budget_id := (
+    select nullif(b.id, b.organization_id)
+    from metering.budgets as b
+    where b.organization_id = p_organization_id
+      and b.scope_key = any(p_scope_keys)
+      and b.frozen_at is not null
+    order by b.id <> b.organization_id, b.id
+    limit 1
+  );
+  return v_decision;
+end
+$$;
+
+comment on function private.denied_as_frozen(uuid, text[]) is
+  'The decision where the organization or a scope of the call is frozen.';
+
+create function private.denied_as_exceeded(p_coverage private.coverage)
+returns metering.spend_decision
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  v_decision.decision := 'denied';
+  v_decision.reason := 'budget_exceeded';
+  v_decision.budget_id := p_coverage.tightest_budget_id;
+  v_decision.remaining_usd := trim_scale(p_coverage.remaining)::text;
+  v_decision.resets_at := p_coverage.resets_at;
+  return v_decision;
+end
+$$;
+
+comment on function private.denied_as_exceeded(private.coverage) is
+  'The decision where a budget has not enough left.';
+
+-- The grant of an open hold. Where a soft limit is passed, or would be by p_unbooked more, it says
+-- which and by how much.
+create function private.granted(
+  p_hold metering.holds,
+  p_scope_keys text[],
+  p_unbooked numeric default 0
 )
-returns uuid
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := private.clock_now();
+  v_decision metering.spend_decision;
+begin
+  v_decision.decision := 'granted';
+  v_decision.hold_id := p_hold.id;
+  v_decision.held_usd := trim_scale(p_hold.held_usd)::text;
+  v_decision.expires_at := p_hold.expires_at;
+  if p_scope_keys is not null then
+    select
+      'over_soft_limit', s.budget_id, trim_scale(s.remaining)::text, nullif(s.resets_at, 'infinity')
+    into v_decision.reason, v_decision.budget_id, v_decision.remaining_usd, v_decision.resets_at
+    from (
+      select
+        b.id as budget_id,
+        b.limit_usd - p_unbooked - case
+          when max(x.window_end) > v_now then sum(x.settled_usd + x.held_usd) else 0
+        end as remaining,
+        case
+          when max(x.window_end) > v_now then max(x.window_end)
+          else private.window_end(b.time_window, v_now, b.time_zone)
+        end as resets_at
+      from metering.budgets as b
+      inner join metering.budget_slots as x
+        on x.organization_id = b.organization_id and x.budget_id = b.id
+      where b.organization_id = p_hold.organization_id
+        and b.scope_key = any(p_scope_keys)
+        and b.enforcement = 'soft'
+      group by b.organization_id, b.id
+    ) as s
+    where s.remaining < 0
+    order by s.remaining, s.budget_id
+    limit 1;
+  end if;
+  return v_decision;
+end
+$$;
+
+comment on function private.granted(metering.holds, text[], numeric) is
+  'The decision for an open hold; with scope keys, soft limits are looked at.';
+
+-- What a retried request finds: its open hold, or what became of it. Its decision is null where it
+-- is to be admitted anew: the hold was released or has expired, whether or not anybody took its
+-- money.
+create function private.present_decision(
+  p_organization_id uuid,
+  p_hold_id uuid,
+  p_now timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold metering.holds;
+  v_decision metering.spend_decision;
+begin
+  select * into v_hold
+  from metering.holds as h
+  where h.organization_id = p_organization_id and h.id = p_hold_id;
+  if v_hold.state = 'open' and v_hold.expires_at > p_now then
+    return private.granted(v_hold, private.scope_keys_of(v_hold));
+  elsif v_hold.id is null then
+    select 'settled', l.id, trim_scale(l.cost)::text
+    into v_decision.decision, v_decision.usage_id, v_decision.held_usd
+    from public.ai_usage_ledger as l
+    where l.organization_id = p_organization_id and l.id = p_hold_id;
+  end if;
+  return v_decision;
+end
+$$;
+
+comment on function private.present_decision(uuid, uuid, timestamptz) is
+  'The decision a retried request gets: granted, settled, or null where it is admitted anew.';
+
+-- True where a hold ended without a settlement: released, expired, or forgotten since.
+create function private.is_over(p_organization_id uuid, p_hold_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return not exists (
+    select from metering.holds as h
+    where h.organization_id = p_organization_id and h.id = p_hold_id and h.state = 'open'
+  ) and not exists (
+    select from public.ai_usage_ledger as l
+    where l.organization_id = p_organization_id and l.id = p_hold_id
+  );
+end
+$$;
+
+comment on function private.is_over(uuid, uuid) is
+  'True for a hold that is neither open, overdue or not, nor settled.';
+
+-- sql/metering/admit.sql
+
+-- Admits a hold or denies it. p_minimum is the least it may be cut to: the whole, if it may not be
+-- cut.
+--
+-- Denied from a snapshot, before anything is locked or written, where the money is not there even
+-- if every overdue hold were freed. Then an attempt on one slot per budget; where that falls short,
+-- a gather. A gather that left out overdue holds, because somebody was just working on them, does
+-- not deny: it is undone, waits for those holds and gathers again.
+--
+-- p_still_since: the caller (a batch) has gathered as of this time, and the organization stands
+-- still. That is then the time of the call, so that no further hold is overdue and none need be
+-- waited for.
+create function private.admit(
+  p_hold metering.holds,
+  p_minimum numeric,
+  p_expires_in interval,
+  p_request_id text,
+  p_content_hash text,
+  p_still_since timestamptz
+)
+returns metering.spend_decision
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_hash text := private.content_hash(p_content);
-  v_subject_id uuid := private.find_request(
-    p_organization_id, p_operation, p_request_id, v_hash
-  );
+  v_organization_id constant uuid := p_hold.organization_id;
+  v_keys constant text[] := private.scope_keys_of(p_hold);
+  v_hold metering.holds := p_hold;
+  v_decision metering.spend_decision;
+  v_coverage private.coverage;
+  v_bound uuid;
+  v_now timestamptz;
+  v_time timestamptz;
+  v_gathers boolean := false;
+  v_waits boolean := false;
+  v_skipped boolean;
 begin
-  if v_subject_id is null then
-    perform private.gather_organization(p_organization_id);
-  end if;
-  -- Again, should maintain() forget the old key between the two statements.
-  while v_subject_id is null loop
-    insert into metering.request_keys (
-      organization_id, operation, request_id, content_hash, subject_id, created_at
-    ) values (
-      p_organization_id, p_operation, p_request_id, v_hash, p_subject_id,
-      private.uuid_v7_time(p_subject_id)
-    )
-    on conflict (organization_id, operation, request_id) do nothing;
-    if found then
-      return null;
+  loop
+    v_now := coalesce(p_still_since, private.clock_now());
+    v_skipped := false;
+    if p_request_id is not null then
+      v_bound := private.find_request(v_organization_id, 'authorize', p_request_id, p_content_hash);
+      if v_bound is not null then
+        -- A batch cannot wait for whoever works on its overdue hold: that is open as of its time.
+        v_decision := private.present_decision(
+          v_organization_id, v_bound,
+          case when p_still_since is null then v_now else timestamptz '-infinity' end
+        );
+        if v_decision.decision is not null then
+          return v_decision;
+        end if;
+        -- Where its own hold is overdue, that one is freed before another is made.
+        v_gathers := v_gathers or not private.is_over(v_organization_id, v_bound);
+      end if;
     end if;
-    v_subject_id := private.find_request(p_organization_id, p_operation, p_request_id, v_hash);
+
+    v_coverage := private.assert_covered(
+      p_hold, private.survey(v_organization_id, v_keys, v_now, v_now)
+    );
+    -- Windows only move forward: a call whose clock is behind an open window belongs to that
+    -- window.
+    v_time := greatest(v_now, v_coverage.latest_window);
+    if v_time > v_now then
+      v_coverage := private.survey(v_organization_id, v_keys, v_time, v_now);
+    end if;
+    if v_coverage.is_frozen then
+      return private.denied_as_frozen(v_organization_id, v_keys);
+    elsif v_coverage.remaining < p_minimum then
+      v_decision := private.denied_as_exceeded(v_coverage);
+      -- A call with the same request id may just have taken what is missing.
+      continue when p_request_id is not null and v_bound is distinct from private.find_request(
+        v_organization_id, 'authorize', p_request_id, p_content_hash
+      );
+      return v_decision;
+    end if;
+    perform private.ensure_partition('public.ai_usage_ledger', v_time);
+    v_hold.id := private.uuid_v7(v_time);
+    v_hold.created_at := date_trunc('milliseconds', v_time);
+    v_hold.expires_at := v_now + p_expires_in;
+    v_hold.day := private.local_day(v_time, v_coverage.time_zone);
+
+    begin
+      if v_gathers then
+        -- Whoever saw the last of the money queues for slot 0, and each looks again once it has it:
+        -- the queue is answered without every slot being locked for every denial.
+        if not v_waits then
+          perform private.lock_first_slot(v_organization_id);
+          v_coverage := private.survey(v_organization_id, v_keys, v_time, v_now);
+          if v_coverage.remaining < p_minimum then
+            v_decision := private.denied_as_exceeded(v_coverage);
+            perform private.abandon_attempt();
+          end if;
+        end if;
+        v_skipped := private.gather(
+          v_organization_id, v_keys, v_now, v_time, p_wait => v_waits
+        );
+        v_coverage := private.survey(v_organization_id, v_keys, v_time, null);
+        if v_coverage.is_frozen
+          or v_coverage.latest_window > v_time
+          or v_bound is not null and not private.is_over(v_organization_id, v_bound) then
+          perform private.abandon_attempt();
+        elsif v_coverage.remaining < p_minimum then
+          v_decision := private.denied_as_exceeded(v_coverage);
+          perform private.abandon_attempt();
+        end if;
+        v_hold.held_usd := least(p_hold.held_usd, v_coverage.remaining);
+        perform private.charge_gathered(
+          v_organization_id, v_coverage, v_hold.created_at, 0, v_hold.held_usd
+        );
+      elsif not private.charge(
+        v_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
+        v_hold.created_at, 0, v_hold.held_usd
+      ) then
+        perform private.abandon_attempt();
+      end if;
+      if p_request_id is not null and not private.bind_request(
+        v_organization_id, 'authorize', p_request_id, p_content_hash, v_hold.id, v_bound
+      ) then
+        perform private.abandon_attempt();
+      end if;
+      v_hold.budget_ids := v_coverage.budget_ids;
+      v_hold.slots := v_coverage.slots;
+      v_hold.config_version := v_coverage.config_version;
+      insert into metering.holds values (v_hold.*);
+      return private.granted(v_hold, case when v_coverage.has_soft_limit then v_keys end);
+    exception
+      when sqlstate 'UNDO0' then
+        v_gathers := true;
+    end;
+
+    if v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
+      continue when p_request_id is not null and v_bound is distinct from private.find_request(
+        v_organization_id, 'authorize', p_request_id, p_content_hash
+      );
+      return v_decision;
+    end if;
+    v_waits := v_skipped and p_still_since is null;
+    v_decision := null;
   end loop;
-  return v_subject_id;
+  return null; -- never reached
 end
 $$;
 
-comment on function private.bind_request(uuid, text, text, jsonb, uuid) is
-  'Binds a request id to what it made, at most once. Errors: TS409 for other content.';
+comment on function private.admit(
+  metering.holds, numeric, interval, text, text, timestamptz
+) is
+  'Admits a drafted hold, or denies it. Errors: TS404, TS409.';
 
--- The budgets a call touches beside the organization's own, in the order their slots are locked.
-create function private.covering_budgets(p_organization_id uuid, p_workflow_id uuid)
-returns metering.budgets[]
+-- sql/metering/authorize.sql
+
+-- May this be spent? If so, the money is held.
+
+-- How long a hold lasts: above nothing, at most a day.
+create function private.assert_expiry(p_argument text, p_expires_in interval)
+returns interval
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- In one unit: a month is compared as 30 days, but added as a month.
+  v_seconds constant numeric := extract(epoch from p_expires_in);
+begin
+  if (v_seconds > 0 and v_seconds <= 86400) is not true then
+    perform private.reject_argument(p_argument, 'must be above 0 and at most 24 hours');
+  end if;
+  return make_interval(secs => v_seconds);
+end
+$$;
+
+comment on function private.assert_expiry(text, interval) is
+  'Refuses anything but a duration above 0 of at most 24 hours; returns it in seconds. Errors: '
+  '22023.';
+
+-- The least a hold may be cut to: all of it, unless it may be granted in part.
+create function private.assert_minimum(
+  p_allow_partial boolean,
+  p_minimum numeric,
+  p_estimated_cost numeric
+)
+returns numeric
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Two index look-ups: an OR would read every budget of the organization.
-  return (
-    select array_agg(b::metering.budgets order by b.id)
-    from (
-      select w.* from metering.budgets as w
-      where w.organization_id = p_organization_id and w.id = p_workflow_id
-      union all
-      select o.* from metering.budgets as o
-      where o.organization_id = p_organization_id
-        and o.scope = 'organization'
-        and o.time_window <> 'total'
-    ) as b
+  if p_allow_partial is null then
+    perform private.reject_argument('p_allow_partial', 'must not be null');
+  elsif not p_allow_partial then
+    if p_minimum is not null then
+      perform private.reject_argument('p_minimum', 'must be omitted unless p_allow_partial');
+    end if;
+    return p_estimated_cost;
+  end if;
+  perform private.assert_money('p_minimum', p_minimum);
+  if p_minimum = 0 or p_minimum > p_estimated_cost then
+    perform private.reject_argument('p_minimum', 'must be above 0 and at most p_estimated_cost');
+  end if;
+  return p_minimum;
+end
+$$;
+
+comment on function private.assert_minimum(boolean, numeric, numeric) is
+  'The least that may be granted. Errors: 22023.';
+
+-- The body of authorize_spend and of each item of its batch form, which has gathered at
+-- p_still_since: the time of the call is then that, so no tenant may call this.
+--
+-- The usual request needs no more than is written here: nothing to object to its arguments,
+-- everything plain, enough in each own slot, not made before. One attempt then does, in as few
+-- statements and expressions as there can be: PostgreSQL prepares each of them anew in every
+-- transaction. What is out of the ordinary is for draft_hold and admit.
+create function private.decide_spend(
+  p_organization_id uuid,
+  p_model text,
+  p_estimated_cost numeric,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_workflow_id uuid,
+  p_run_id uuid,
+  p_venture_id uuid,
+  p_user_id uuid,
+  p_api_key_id text,
+  p_tags jsonb,
+  p_provider text,
+  p_service_tier text,
+  p_request_id text,
+  p_expires_in interval,
+  p_allow_partial boolean,
+  p_minimum numeric,
+  p_still_since timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := coalesce(p_still_since, private.clock_now());
+  v_user_id uuid := p_user_id;
+  v_tags constant jsonb := coalesce(p_tags, '{}');
+  v_seconds constant numeric := extract(epoch from p_expires_in);
+  v_content_hash text;
+  v_keys text[];
+  v_hold metering.holds;
+  v_coverage private.coverage;
+  v_survey private.coverage;
+begin
+  if (
+    private.is_trusted_caller()
+    and p_organization_id is not null
+    and p_estimated_cost > 0 and p_estimated_cost < 1e12
+    and scale(trim_scale(p_estimated_cost)) <= 12
+    and p_model ~ '\S' and length(p_model) <= 255
+    and v_tags = '{}'
+    and coalesce(p_api_key_id, p_provider, p_service_tier) is null
+    and coalesce(p_input_tokens, p_max_output_tokens) is null
+    and p_venture_id is null
+    and v_seconds > 0 and v_seconds <= 86400
+    and not p_allow_partial and p_minimum is null
+    and (p_request_id is null or p_request_id ~ '\S' and length(p_request_id) <= 255)
+  ) is not true then
+    v_hold := private.draft_hold(
+      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+      p_service_tier
+    );
+    perform private.assert_expiry('p_expires_in', p_expires_in);
+    perform private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
+    if p_request_id is not null then
+      perform private.assert_text('p_request_id', p_request_id);
+    end if;
+    v_user_id := v_hold.user_id;
+  end if;
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      array[
+        p_model, trim_scale(p_estimated_cost)::text, p_input_tokens::text,
+        p_max_output_tokens::text, p_workflow_id::text, p_run_id::text, p_venture_id::text,
+        v_user_id::text, p_api_key_id, v_tags::text, p_provider, p_service_tier,
+        v_seconds::text, p_allow_partial::text, trim_scale(p_minimum)::text
+      ]::text
+    );
+  end if;
+
+  v_keys := private.scope_keys(
+    p_workflow_id, p_run_id, p_venture_id, v_user_id, p_api_key_id,
+    coalesce(p_model, 'unknown'), v_tags
+  );
+  v_coverage := private.cover(p_organization_id, v_keys, v_now);
+  if v_coverage.grantable < p_estimated_cost then
+    v_survey := private.survey(p_organization_id, v_keys, v_now, v_now);
+    if v_survey.remaining < p_estimated_cost and p_minimum is null and not v_survey.is_frozen
+      and v_survey.latest_window <= v_now and (p_workflow_id is null or v_survey.has_workflow)
+      and (p_request_id is null or private.find_request(
+        p_organization_id, 'authorize', p_request_id, v_content_hash
+      ) is null) then
+      return private.denied_as_exceeded(v_survey);
+    end if;
+  elsif v_coverage.config_version is not null
+    and (p_workflow_id is null or v_coverage.has_workflow)
+    and (p_request_id is null or private.find_request(
+      p_organization_id, 'authorize', p_request_id, v_content_hash
+    ) is null) then
+    begin
+      insert into metering.holds (
+        organization_id, id, held_usd, workflow_id, run_id, venture_id, user_id, api_key_id, model,
+        provider, service_tier, tags, budget_ids, slots, config_version, day, created_at,
+        expires_at
+      ) values (
+        p_organization_id, private.uuid_v7(v_now), p_estimated_cost, p_workflow_id, p_run_id,
+        p_venture_id, v_user_id, p_api_key_id, coalesce(p_model, 'unknown'), p_provider,
+        p_service_tier, v_tags, v_coverage.budget_ids, v_coverage.slots,
+        v_coverage.config_version, (v_now at time zone v_coverage.time_zone)::date,
+        date_trunc('milliseconds', v_now), v_now + make_interval(secs => v_seconds)
+      )
+      returning id, created_at, expires_at into v_hold.id, v_hold.created_at, v_hold.expires_at;
+      if private.charge(
+        p_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
+        v_hold.created_at, 0, p_estimated_cost
+      ) and (p_request_id is null or private.bind_request(
+        p_organization_id, 'authorize', p_request_id, v_content_hash, v_hold.id
+      )) then
+        return row(
+          'granted', v_hold.id, null, trim_scale(p_estimated_cost), null, null, null, null, null,
+          v_hold.expires_at, null
+        )::metering.spend_decision;
+      end if;
+      perform private.abandon_attempt();
+    exception
+      when sqlstate 'UNDO0' then null;
+    end;
+  end if;
+
+  return private.admit(
+    private.draft_hold(
+      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+      p_service_tier
+    ),
+    private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost),
+    make_interval(secs => v_seconds), p_request_id, v_content_hash, p_still_since
   );
 end
 $$;
 
-comment on function private.covering_budgets(uuid, uuid) is
-  'The budgets of the workflow and of the organization''s windows, by id.';
+comment on function private.decide_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric, timestamptz
+) is
+  'Body of authorize_spend and its batch form. Errors: 22023, 42501, TS404, TS409.';
 
--- Adds spend to one slot of one budget. Spend is never refused: what the slot cannot cover
--- becomes debt. The caller keeps the lock order.
-create function private.charge_slot(
-  p_budget metering.budgets,
-  p_slot integer,
-  p_window_start timestamptz,
-  p_amount numeric
+-- The privileged half of public.authorize_spend.
+create function private.authorize_spend(
+  p_organization_id uuid,
+  p_model text,
+  p_estimated_cost numeric,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_workflow_id uuid,
+  p_run_id uuid,
+  p_venture_id uuid,
+  p_user_id uuid,
+  p_api_key_id text,
+  p_tags jsonb,
+  p_provider text,
+  p_service_tier text,
+  p_request_id text,
+  p_expires_in interval,
+  p_allow_partial boolean,
+  p_minimum numeric
 )
+returns metering.spend_decision
+language plpgsql
+volatile
+security definer -- takes money from slots and makes holds, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+  return private.decide_spend(
+    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+    p_service_tier, p_request_id, p_expires_in, p_allow_partial, p_minimum, null
+  );
+end
+$$;
+
+comment on function private.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+) is
+  'Core of public.authorize_spend.';
+
+-- May this be spent? If so, the money is held until it is settled, released or overdue.
+--
+-- Nothing stays locked once the transaction ends, so the model call belongs after it. Called in the
+-- application's own transaction, the hold is committed with its write, or not at all. Locks: a slot
+-- of the organization's own budget, then one of each other budget, then the request key. Idempotent
+-- by p_request_id: a retry gets the present state of what the first call did; a hold that has
+-- expired or was released is admitted anew, as a new one. A denial binds nothing.
+create function public.authorize_spend(
+  p_organization_id uuid,
+  p_model text default null,
+  p_estimated_cost numeric default null,
+  p_input_tokens bigint default null,
+  p_max_output_tokens bigint default null,
+  p_workflow_id uuid default null,
+  p_run_id uuid default null,
+  p_venture_id uuid default null,
+  p_user_id uuid default null,
+  p_api_key_id text default null,
+  p_tags jsonb default '{}',
+  p_provider text default null,
+  p_service_tier text default null,
+  p_request_id text default null,
+  p_expires_in interval default '10 minutes',
+  p_allow_partial boolean default false,
+  p_minimum numeric default null
+)
+returns metering.spend_decision
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.authorize_spend(
+    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+    p_service_tier, p_request_id, p_expires_in, p_allow_partial, p_minimum
+  );
+end
+$$;
+
+comment on function public.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+) is
+  'Asks whether p_estimated_cost (US dollars, above 0) may be spent, and holds it for p_expires_in '
+  '(at most 24 hours). Every budget that covers the call must admit it: of the organization and of '
+  'the workflow, run, venture, user, API key, model and tags it names. A denial is an answer, not '
+  'an error: it names the budget, what that has left and when it resets. With p_allow_partial less '
+  'may be granted, down to p_minimum. For members who may spend, as themselves, and server roles. '
+  'Errors: 22023, 42501, TS404, TS409.';
+
+-- The same question without a lock and without a hold: for GET, replicas and previews.
+create function public.estimate_spend(
+  p_organization_id uuid,
+  p_model text default null,
+  p_estimated_cost numeric default null,
+  p_input_tokens bigint default null,
+  p_max_output_tokens bigint default null,
+  p_workflow_id uuid default null,
+  p_run_id uuid default null,
+  p_venture_id uuid default null,
+  p_user_id uuid default null,
+  p_api_key_id text default null,
+  p_tags jsonb default '{}',
+  p_provider text default null,
+  p_service_tier text default null,
+  p_allow_partial boolean default false,
+  p_minimum numeric default null
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold metering.holds := private.draft_hold(
+    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+    p_service_tier
+  );
+  v_minimum numeric := private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
+  v_keys text[] := private.scope_keys_of(v_hold);
+  v_now timestamptz := private.clock_now();
+  v_coverage private.coverage := private.assert_covered(
+    v_hold, private.survey(p_organization_id, v_keys, v_now, v_now)
+  );
+begin
+  if v_coverage.latest_window > v_now then
+    v_coverage := private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now);
+  end if;
+  if v_coverage.is_frozen then
+    return private.denied_as_frozen(p_organization_id, v_keys);
+  elsif v_coverage.remaining < v_minimum then
+    return private.denied_as_exceeded(v_coverage);
+  end if;
+  v_hold.held_usd := least(v_hold.held_usd, v_coverage.remaining);
+  return private.granted(v_hold, v_keys, v_hold.held_usd);
+end
+$$;
+
+comment on function public.estimate_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, boolean,
+  numeric
+) is
+  'What authorize_spend would answer as of now, also on a read replica. It holds nothing, so two '
+  'callers at once can both be told yes. Errors: 22023, 42501, TS404.';
+
+-- sql/metering/settle.sql
+
+-- What was spent. Real spend is never refused: above its hold, after it, or without one it lands,
+-- flagged, and the cap refuses the next call.
+
+-- The organization of a hold or of the usage it became. Two steps: to look into every partition of
+-- the ledger costs more than all else a settlement looks up.
+create function private.resolve_organization_of_hold(p_hold_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id uuid := (select h.organization_id from metering.holds as h where h.id = p_hold_id);
+begin
+  if v_organization_id is null then
+    v_organization_id := (
+      select l.organization_id from public.ai_usage_ledger as l where l.id = p_hold_id
+    );
+  end if;
+  return v_organization_id;
+end
+$$;
+
+comment on function private.resolve_organization_of_hold(uuid) is
+  'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
+
+-- Sums the token classes of a usage object: input and output.
+create function private.assert_usage(p_argument text, p_usage jsonb)
+returns integer[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_input bigint;
+  v_output bigint;
+begin
+  if p_usage is null then
+    return array[0, 0];
+  elsif jsonb_typeof(p_usage) <> 'object' then
+    perform private.reject_argument(p_argument, 'must be an object');
+  elsif p_usage - array[
+    'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens',
+    'input_audio_tokens', 'output_tokens', 'reasoning_tokens', 'output_audio_tokens', 'requests'
+  ] <> '{}' then
+    perform private.reject_argument(p_argument, 'must have only the documented keys');
+  elsif p_usage::text !~ '^\{("[a-z0-9_]+": (null|[0-9]{1,10})(, )?)*\}$' then
+    perform private.reject_argument(p_argument, 'must have counts from 0 as values');
+  end if;
+  v_input := coalesce((p_usage ->> 'input_tokens')::bigint, 0);
+  v_output := coalesce((p_usage ->> 'output_tokens')::bigint, 0);
+  -- Most calls have no other class.
+  if p_usage - array['input_tokens', 'output_tokens'] <> '{}' then
+    v_input := v_input
+      + coalesce((p_usage ->> 'cache_read_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'cache_write_5m_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'cache_write_1h_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'input_audio_tokens')::bigint, 0);
+    v_output := v_output
+      + coalesce((p_usage ->> 'reasoning_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'output_audio_tokens')::bigint, 0);
+  end if;
+  if greatest(v_input, v_output) > 2147483647 then
+    perform private.reject_argument(p_argument, 'must sum to at most 2147483647 tokens');
+  end if;
+  return array[v_input, v_output]::integer[];
+end
+$$;
+
+comment on function private.assert_usage(text, jsonb) is
+  'Prompt and completion tokens of a usage object. Errors: 22023.';
+
+-- Adds a usage to the sums of its day and model.
+create function private.roll_up(p_usage public.ai_usage_ledger, p_day date, p_slot smallint)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_budget.time_window <> 'total' then
-    update metering.budget_slots as s
-    set
-      window_start = p_window_start,
-      settled_usd = 0,
-      held_usd = 0,
-      available_usd = p_budget.limit_usd,
-      debt_usd = 0
-    where s.organization_id = p_budget.organization_id
-      and s.budget_id = p_budget.id
-      and s.window_start < p_window_start;
-  end if;
-  update metering.budget_slots as s
+  insert into metering.usage_rollups as r (
+    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
+  ) values (
+    p_usage.organization_id, p_day, p_usage.model, p_slot,
+    1, p_usage.prompt_tokens, p_usage.completion_tokens, p_usage.cost
+  )
+  on conflict (organization_id, day, model, slot) do update
   set
-    settled_usd = s.settled_usd + p_amount,
-    available_usd = s.available_usd - least(s.available_usd, p_amount),
-    debt_usd = s.debt_usd + p_amount - least(s.available_usd, p_amount)
-  where s.organization_id = p_budget.organization_id
-    and s.budget_id = p_budget.id
-    and s.slot = p_slot;
+    requests = r.requests + excluded.requests,
+    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cost = r.cost + excluded.cost;
 end
 $$;
 
-comment on function private.charge_slot(metering.budgets, integer, timestamptz, numeric) is
-  'Adds p_amount (US dollars) to a slot, opening the window that begins at p_window_start first.';
+comment on function private.roll_up(public.ai_usage_ledger, date, smallint) is
+  'Adds a usage to usage_rollups.';
+
+-- Books a usage: counters, ledger and rollup in one attempt, or under a gather.
+--
+-- p_held: what its hold returns, US dollars. p_coverage: the budgets under which the hold was
+-- taken, or those that cover the call now; if budgets were changed since, they are read anew: the
+-- figures of a changed budget counted this hold. p_usage.id is null for a usage without a hold,
+-- which is spent now. p_except: overdue holds that a gather leaves alone. Null where the request id
+-- was bound meanwhile.
+create function private.book(
+  p_usage public.ai_usage_ledger,
+  p_held numeric,
+  p_coverage private.coverage,
+  p_day date,
+  p_operation metering.operation,
+  p_request_id text,
+  p_content_hash text,
+  p_except uuid[] default '{}'
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usage public.ai_usage_ledger := p_usage;
+  v_coverage private.coverage := p_coverage;
+  v_day date := p_day;
+  v_keys text[];
+  v_version integer;
+  v_now timestamptz;
+  v_gathers boolean := false;
+  v_is_bound boolean := false;
+begin
+  loop
+    v_now := private.clock_now();
+    if p_usage.id is null then
+      -- Windows only move forward: a call whose clock is behind an open window belongs to that
+      -- window altogether: id, ledger time, rollup and counters agree.
+      v_usage.created_at := date_trunc('milliseconds', greatest(v_now, v_coverage.latest_window));
+      perform private.ensure_partition('public.ai_usage_ledger', v_usage.created_at);
+      v_usage.id := private.uuid_v7(v_usage.created_at);
+      v_day := private.local_day(v_usage.created_at, v_coverage.time_zone);
+    end if;
+    v_usage.settled_at := greatest(v_now, v_usage.created_at);
+
+    begin
+      if v_gathers then
+        perform private.gather(
+          v_usage.organization_id, v_keys, v_now, v_usage.settled_at, p_except
+        );
+        v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
+        if p_usage.id is null and v_coverage.latest_window > v_usage.created_at then
+          perform private.abandon_attempt();
+        end if;
+        perform private.charge_gathered(
+          v_usage.organization_id, v_coverage, v_usage.created_at, v_usage.cost, - p_held
+        );
+      elsif not private.charge(
+        v_usage.organization_id, v_coverage.budget_ids, v_coverage.slots,
+        v_coverage.config_version, v_usage.created_at, v_usage.cost, - p_held
+      ) then
+        perform private.abandon_attempt();
+      end if;
+      if p_request_id is not null and not private.bind_request(
+        v_usage.organization_id, p_operation, p_request_id, p_content_hash, v_usage.id
+      ) then
+        v_is_bound := true;
+        perform private.abandon_attempt();
+      end if;
+      insert into public.ai_usage_ledger values (v_usage.*);
+      perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
+      return v_usage;
+    exception
+      when sqlstate 'UNDO0' then
+        v_version := v_coverage.config_version;
+    end;
+
+    if v_is_bound then
+      return null;
+    end if;
+    v_keys := private.scope_keys(
+      v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
+      v_usage.api_key_id, v_usage.model, v_usage.tags
+    );
+    v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
+    v_gathers := v_gathers or v_coverage.config_version = v_version;
+  end loop;
+  return null; -- never reached
+end
+$$;
+
+comment on function private.book(
+  public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text, uuid[]
+) is
+  'Books a usage on counters, ledger and rollup.';
+
+-- The usage a hold becomes.
+create function private.usage_of_hold(
+  p_hold metering.holds,
+  p_cost numeric,
+  p_tokens integer[]
+)
+returns public.ai_usage_ledger
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usage public.ai_usage_ledger;
+begin
+  v_usage.id := p_hold.id;
+  v_usage.organization_id := p_hold.organization_id;
+  v_usage.created_at := p_hold.created_at;
+  v_usage.workflow_id := p_hold.workflow_id;
+  v_usage.run_id := p_hold.run_id;
+  v_usage.venture_id := p_hold.venture_id;
+  v_usage.user_id := p_hold.user_id;
+  v_usage.api_key_id := p_hold.api_key_id;
+  v_usage.model := p_hold.model;
+  v_usage.provider := p_hold.provider;
+  v_usage.service_tier := p_hold.service_tier;
+  v_usage.tags := p_hold.tags;
+  v_usage.prompt_tokens := p_tokens[1];
+  v_usage.completion_tokens := p_tokens[2];
+  v_usage.cost := p_cost;
+  if p_hold.state = 'open' then
+    v_usage.settlement := 'on_hold';
+    v_usage.unheld_usd := greatest(p_cost - p_hold.held_usd, 0);
+  else
+    v_usage.settlement := 'after_hold';
+    v_usage.unheld_usd := p_cost;
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.usage_of_hold(metering.holds, numeric, integer[]) is
+  'The ledger row of a hold that cost p_cost (US dollars).';
+
+-- Settles a hold that the caller took out of metering.holds.
+create function private.settle_hold(
+  p_hold metering.holds,
+  p_cost numeric,
+  p_tokens integer[],
+  p_request_id text,
+  p_content_hash text,
+  p_except uuid[]
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_coverage private.coverage;
+  v_usage public.ai_usage_ledger;
+begin
+  v_coverage.budget_ids := p_hold.budget_ids;
+  v_coverage.slots := p_hold.slots;
+  v_coverage.config_version := p_hold.config_version;
+  v_usage := private.book(
+    private.usage_of_hold(p_hold, p_cost, p_tokens),
+    case when p_hold.state = 'open' then p_hold.held_usd else 0 end,
+    v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except
+  );
+  if v_usage.id is null then
+    -- Its request id was used for another hold meanwhile.
+    perform private.raise_error(
+      'TS409', jsonb_build_object('operation', 'settle', 'request_id', p_request_id)
+    );
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]) is
+  'Books what a hold became. Errors: TS409.';
+
+-- The usual case of settle_hold: an open hold that covers its cost, under budgets that were not
+-- changed since. One attempt, in as few statements as there can be. Null where settle_hold has to
+-- look.
+create function private.settle_at_once(p_hold metering.holds, p_cost numeric, p_tokens integer[])
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usage public.ai_usage_ledger;
+begin
+  if not private.charge(
+    p_hold.organization_id, p_hold.budget_ids, p_hold.slots, p_hold.config_version,
+    p_hold.created_at, p_cost, - p_hold.held_usd
+  ) then
+    perform private.abandon_attempt();
+  end if;
+  insert into public.ai_usage_ledger (
+    id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
+    settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
+    unheld_usd
+  ) values (
+    p_hold.id, p_hold.workflow_id, p_hold.organization_id, p_hold.model, p_tokens[1], p_tokens[2],
+    p_cost, p_hold.created_at, greatest(private.clock_now(), p_hold.created_at), p_hold.run_id,
+    p_hold.venture_id, p_hold.user_id, p_hold.api_key_id, p_hold.provider, p_hold.service_tier,
+    p_hold.tags, 'on_hold', 0
+  )
+  returning * into v_usage;
+  perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
+  return v_usage;
+exception
+  when sqlstate 'UNDO0' then
+    return null;
+end
+$$;
+
+comment on function private.settle_at_once(metering.holds, numeric, integer[]) is
+  'Books an open hold that covers its cost in a single attempt; null where that does not do.';
+
+-- The body of public.settle_spend and of each item of its batch form. p_except: overdue holds that
+-- a gather leaves alone, those of the batch.
+create function private.settle_spend(
+  p_hold_id uuid,
+  p_usage jsonb,
+  p_cost numeric,
+  p_request_id text,
+  p_organization_id uuid,
+  p_except uuid[] default '{}'
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
+  v_organization_id constant uuid := coalesce(
+    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
+  );
+  v_tokens constant integer[] := private.assert_usage('p_usage', p_usage);
+  v_cost constant numeric := private.assert_money('p_cost', p_cost);
+  v_content_hash text;
+  v_hold metering.holds;
+  v_usage public.ai_usage_ledger;
+begin
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      row(
+        private.assert_text('p_request_id', p_request_id), p_hold_id,
+        private.canonical_text(p_usage), trim_scale(p_cost)
+      )::text
+    );
+    perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
+  end if;
+
+  delete from metering.holds as h
+  where h.organization_id = v_organization_id and h.id = v_hold_id
+  returning * into v_hold;
+  if v_hold.state = 'open' and v_cost <= v_hold.held_usd and p_request_id is null then
+    v_usage := private.settle_at_once(v_hold, v_cost, v_tokens);
+    if v_usage.id is not null then
+      return v_usage;
+    end if;
+  end if;
+  if v_hold.id is not null then
+    return private.settle_hold(
+      v_hold, v_cost, v_tokens, p_request_id, v_content_hash, p_except
+    );
+  end if;
+
+  select * into v_usage
+  from public.ai_usage_ledger as l
+  where l.organization_id = v_organization_id
+    and l.id = v_hold_id
+    and l.settlement <> 'without_hold';
+  if v_usage.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
+  elsif (v_usage.cost, v_usage.prompt_tokens, v_usage.completion_tokens)
+    <> (v_cost, v_tokens[1], v_tokens[2]) then
+    perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.settle_spend(uuid, jsonb, numeric, text, uuid, uuid[]) is
+  'Body of public.settle_spend. Errors: 22023, TS404, TS409.';
+
+-- Settles a hold: what the call cost is recorded, and what it did not need is free again.
+--
+-- Never refused for want of money. A hold that was released or has expired meanwhile settles late.
+-- Locks: the hold, then a slot of the organization's own budget, one of each other budget, the
+-- request key. Idempotent: the first answer again for the same content; other content is TS409.
+create function public.settle_spend(
+  p_hold_id uuid,
+  p_usage jsonb default null,
+  p_cost numeric default null,
+  p_request_id text default null,
+  p_organization_id uuid default null
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+security definer -- writes ledger and counters, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+  return private.settle_spend(p_hold_id, p_usage, p_cost, p_request_id, p_organization_id);
+end
+$$;
+
+comment on function public.settle_spend(uuid, jsonb, numeric, text, uuid) is
+  'Records what a held call cost (p_cost, US dollars) and returns the usage: the hold is gone, its '
+  'id is the usage''s. p_usage: token counts by class: input_tokens (uncached), cache_read_tokens, '
+  'cache_write_5m_tokens, cache_write_1h_tokens, output_tokens (without reasoning), '
+  'reasoning_tokens, input_audio_tokens, output_audio_tokens, requests. Above the hold, and after '
+  'it ended, it lands all the same: see settlement and unheld_usd. Settling again with the same '
+  'content returns the same usage. For server roles only: a tenant never states what it cost. '
+  'Errors: 22023, TS404, TS409.';
+
+-- sql/metering/record.sql
+
+-- What was spent without a hold?
 
 -- Records one AI request: ledger, totals and rollup in one transaction.
 --
--- Never refuses real spend: above a cap, or of a frozen organization, it lands all the same and
--- the next check refuses.
--- Locks, until the transaction ends: the organization's own slot, then the request key, then the
--- slots of the budgets it touches by budget id. The list of budgets is read after the first slot is
--- locked, in a new statement: a budget created or changed meanwhile is on it.
--- Idempotent by p_request_id: the same id and content is one record, other content is TS409.
+-- Never refuses real spend: above a cap, or of a frozen organization, it lands all the same,
+-- flagged as without a hold, and the next check refuses. Locks, until the transaction ends: a slot
+-- of the organization's own budget, one of each other budget it touches, the request key. Which
+-- those are is read before; if budgets are changed meanwhile, anew. Idempotent by p_request_id: the
+-- same id and content is one record, other content is TS409.
 create function public.record_usage_and_increment(
   p_workflow_id uuid,
   p_organization_id uuid,
@@ -1019,106 +3618,60 @@ language plpgsql
 volatile
 security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
-  v_now timestamptz := private.clock_now();
-  v_id uuid := private.uuid_v7(v_now);
-  v_slot constant integer := 0;
-  v_time_zone text;
-  v_latest_window timestamptz;
-  v_budgets metering.budgets[];
-  v_budget metering.budgets;
+  v_usage public.ai_usage_ledger;
+  v_coverage private.coverage;
+  v_content_hash text;
 begin
-  perform private.assert_id('p_workflow_id', p_workflow_id);
-  perform private.assert_id('p_organization_id', p_organization_id);
-  perform private.assert_text('p_model', p_model);
-  perform private.assert_count('p_prompt_tokens', p_prompt_tokens);
-  perform private.assert_count('p_completion_tokens', p_completion_tokens);
-  perform private.assert_money('p_cost', p_cost);
+  v_usage.workflow_id := private.assert_id('p_workflow_id', p_workflow_id);
+  v_usage.organization_id := private.assert_id('p_organization_id', p_organization_id);
+  v_usage.model := private.assert_text('p_model', p_model);
+  v_usage.prompt_tokens := private.assert_count('p_prompt_tokens', p_prompt_tokens);
+  v_usage.completion_tokens := private.assert_count('p_completion_tokens', p_completion_tokens);
+  v_usage.cost := private.assert_money('p_cost', p_cost);
+  v_usage.tags := '{}';
+  v_usage.settlement := 'without_hold';
+  v_usage.unheld_usd := p_cost;
+
   if p_request_id is not null then
-    perform private.assert_text('p_request_id', p_request_id);
+    v_content_hash := private.content_hash(
+      row(p_workflow_id, p_model, p_prompt_tokens, p_completion_tokens, trim_scale(p_cost))::text
+    );
+    if private.find_request(
+      p_organization_id, 'record', private.assert_text('p_request_id', p_request_id), v_content_hash
+    ) is not null then
+      return;
+    end if;
   end if;
-  if not exists (
-    select from metering.workflows as w
-    where w.organization_id = p_organization_id and w.id = p_workflow_id
-  ) then
+
+  v_coverage := private.cover(
+    p_organization_id,
+    private.scope_keys(p_workflow_id, null, null, null, null, p_model, '{}'),
+    private.clock_now()
+  );
+  if p_cost = 0 then
+    -- A change of nothing passes in any window, so it must be known beforehand which is open.
+    v_coverage := private.survey(
+      p_organization_id,
+      private.scope_keys(p_workflow_id, null, null, null, null, p_model, '{}'),
+      private.clock_now(), null
+    );
+  end if;
+  -- A workflow has a budget of its own from birth.
+  if v_coverage.has_workflow is not true then
     perform private.raise_error(
       'TS404',
       jsonb_build_object('organization_id', p_organization_id, 'workflow_id', p_workflow_id)
     );
   end if;
-
-  if p_request_id is not null and private.bind_request(
-    p_organization_id => p_organization_id,
-    p_operation => 'record',
-    p_request_id => p_request_id,
-    p_content => jsonb_build_object(
-      'workflow_id', p_workflow_id,
-      'model', p_model,
-      'prompt_tokens', p_prompt_tokens,
-      'completion_tokens', p_completion_tokens,
-      'cost', p_cost
-    ),
-    p_subject_id => v_id
-  ) is not null then
-    return;
+  v_usage := private.book(v_usage, 0, v_coverage, null, 'record', p_request_id, v_content_hash);
+  if v_usage.id is null then
+    -- The same request was recorded meanwhile; other content under its id is refused.
+    perform private.find_request(p_organization_id, 'record', p_request_id, v_content_hash);
   end if;
-
-  update metering.budget_slots as s
-  set settled_usd = s.settled_usd + p_cost
-  where s.organization_id = p_organization_id
-    and s.budget_id = p_organization_id
-    and s.slot = v_slot;
-
-  v_budgets := private.covering_budgets(p_organization_id, p_workflow_id);
-  select o.time_zone into strict v_time_zone
-  from tenancy.organizations as o where o.id = p_organization_id;
-
-  -- Windows only move forward. A call whose clock is behind an open window belongs to that window
-  -- altogether: id, ledger time, rollup and counters agree.
-  select max(s.window_start) into v_latest_window
-  from metering.budget_slots as s
-  where s.organization_id = p_organization_id
-    and s.budget_id = any(array(select b.id from unnest(v_budgets) as b));
-  if v_latest_window > v_now then
-    v_now := v_latest_window;
-    v_id := private.uuid_v7(v_now);
-    update metering.request_keys as k
-    set subject_id = v_id
-    where k.organization_id = p_organization_id
-      and k.operation = 'record'
-      and k.request_id = p_request_id;
-  end if;
-
-  foreach v_budget in array v_budgets loop
-    perform private.charge_slot(
-      p_budget => v_budget,
-      p_slot => v_slot,
-      p_window_start => private.window_start(v_budget.time_window, v_now, v_time_zone),
-      p_amount => p_cost
-    );
-  end loop;
-
-  perform private.ensure_partition('public.ai_usage_ledger', v_now);
-  insert into public.ai_usage_ledger (
-    id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost,
-    created_at, settled_at
-  ) values (
-    v_id, p_workflow_id, p_organization_id, p_model, p_prompt_tokens, p_completion_tokens, p_cost,
-    private.uuid_v7_time(v_id), v_now
-  );
-  insert into metering.usage_rollups as r (
-    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
-  ) values (
-    p_organization_id, private.local_day(v_now, v_time_zone), p_model, v_slot,
-    1, p_prompt_tokens, p_completion_tokens, p_cost
-  )
-  on conflict (organization_id, day, model, slot) do update
-  set
-    requests = r.requests + excluded.requests,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cost = r.cost + excluded.cost;
 end
 $$;
 
@@ -1126,9 +3679,1009 @@ comment on function public.record_usage_and_increment(
   uuid, uuid, text, integer, integer, numeric, text
 ) is
   'Records one AI request: a row in ai_usage_ledger and every total with it, or nothing '
-  '(ai_cost_governance). p_cost in US dollars, at most 12 decimals. For server roles only: a '
-  'tenant never states what it cost. A retry with the same p_request_id and content is one record. '
-  'Errors: 22023, TS404, TS409.';
+  '(ai_cost_governance), counted and flagged as without a hold. p_cost in US dollars, at most 12 '
+  'decimals. For server roles only: a tenant never states what it cost. A retry with the same '
+  'p_request_id and content is one record. Errors: 22023, TS404, TS409.';
+
+-- sql/metering/holds.sql
+
+-- Holds after they were granted: released, extended, expired.
+
+-- Lets server roles, finance and managers of the organization, and whoever made the hold pass.
+create function private.assert_may_release(p_hold metering.holds)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not private.is_trusted_caller()
+    and p_hold.organization_id <> all(
+      private.member_organization_ids(array['owner', 'admin', 'finance'])
+    )
+    and (
+      p_hold.user_id is distinct from auth.uid()
+      or p_hold.organization_id <> all(private.member_organization_ids())
+    ) then
+    perform private.raise_error(
+      '42501', jsonb_build_object('hold_id', p_hold.id, 'roles', array['owner', 'admin', 'finance'])
+    );
+  end if;
+end
+$$;
+
+comment on function private.assert_may_release(metering.holds) is
+  'Refuses a member who neither made the hold nor is owner, admin or finance. Errors: 42501.';
+
+-- Refuses a hold that is not there: TS410 for one that was settled, TS404 for an unknown one.
+create function private.refuse_missing_hold(p_organization_id uuid, p_hold_id uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from public.ai_usage_ledger as l
+    where l.organization_id = p_organization_id
+      and l.id = p_hold_id
+      and l.settlement <> 'without_hold'
+  ) then
+    perform private.raise_error(
+      'TS410', jsonb_build_object('hold_id', p_hold_id, 'state', 'settled')
+    );
+  end if;
+  perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
+end
+$$;
+
+comment on function private.refuse_missing_hold(uuid, uuid) is
+  'Errors: TS410 for a settled hold, TS404 for an unknown one.';
+
+-- The privileged half of public.release_spend.
+create function private.release_spend(p_hold_id uuid, p_reason text, p_organization_id uuid)
+returns metering.holds
+language plpgsql
+volatile
+security definer -- closes holds and writes counters, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
+  v_organization_id constant uuid := coalesce(
+    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
+  );
+  v_hold metering.holds;
+  v_coverage private.coverage;
+begin
+  if p_reason is not null then
+    perform private.assert_text('p_reason', p_reason);
+  end if;
+  if not private.is_trusted_caller()
+    and (v_organization_id = any(private.member_organization_ids())) is not true then
+    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
+  end if;
+  select * into v_hold
+  from metering.holds as h
+  where h.organization_id = v_organization_id and h.id = v_hold_id
+  for update;
+  if v_hold.id is null then
+    perform private.refuse_missing_hold(v_organization_id, p_hold_id);
+  end if;
+  perform private.assert_may_release(v_hold);
+  if v_hold.state <> 'open' then
+    return v_hold;
+  end if;
+
+  update metering.holds as h
+  set state = 'released', closed_at = private.clock_now(), reason = p_reason
+  where h.organization_id = v_organization_id and h.id = v_hold_id
+  returning * into v_hold;
+  v_coverage.budget_ids := v_hold.budget_ids;
+  v_coverage.slots := v_hold.slots;
+  v_coverage.config_version := v_hold.config_version;
+  loop
+    begin
+      if private.charge(
+        v_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
+        v_hold.created_at, 0, - v_hold.held_usd
+      ) then
+        return v_hold;
+      end if;
+      perform private.abandon_attempt();
+    exception
+      when sqlstate 'UNDO0' then null;
+    end;
+    -- Budgets were changed since: the figures of a changed budget counted this hold.
+    v_coverage := private.survey(
+      v_organization_id, private.scope_keys_of(v_hold), v_hold.created_at, null
+    );
+  end loop;
+  return null; -- never reached
+end
+$$;
+
+comment on function private.release_spend(uuid, text, uuid) is 'Core of public.release_spend.';
+
+-- Gives back what a hold keeps.
+--
+-- Locks: the hold, then a slot of the organization's own budget, then one of each budget.
+-- Idempotent: a hold that was released or has expired is returned as it is.
+create function public.release_spend(
+  p_hold_id uuid,
+  p_reason text default null,
+  p_organization_id uuid default null
+)
+returns metering.holds
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.release_spend(p_hold_id, p_reason, p_organization_id);
+end
+$$;
+
+comment on function public.release_spend(uuid, text, uuid) is
+  'Gives back what a hold keeps; returns the hold. Again: nothing happens. It may still be settled '
+  'late. For whoever made it, for owners, admins and finance, and for server roles. Errors: 22023, '
+  '42501, TS404, TS410 for a settled hold.';
+
+-- Locks an open hold for extension; where p_wait, in one order with all overdue holds, for which
+-- the gather then need not wait.
+create function private.lock_hold(
+  p_organization_id uuid,
+  p_hold_id uuid,
+  p_now timestamptz,
+  p_wait boolean
+)
+returns metering.holds
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold metering.holds;
+begin
+  if p_wait then
+    perform from metering.holds as h
+    where h.organization_id = p_organization_id
+      and (h.id = p_hold_id or h.state = 'open' and h.expires_at <= p_now)
+    order by h.id
+    for update;
+  end if;
+  select * into v_hold
+  from metering.holds as h
+  where h.organization_id = p_organization_id and h.id = p_hold_id
+  for update;
+  if v_hold.id is null then
+    perform private.refuse_missing_hold(p_organization_id, p_hold_id);
+  elsif v_hold.state <> 'open' then
+    perform private.raise_error(
+      'TS410', jsonb_build_object('hold_id', p_hold_id, 'state', v_hold.state)
+    );
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.lock_hold(uuid, uuid, timestamptz, boolean) is
+  'Locks an open hold. Errors: TS404, TS410.';
+
+-- What a hard cap has left in a window that is over, where that is the least: its slots count the
+-- present window already, so it is summed from ledger and holds. Under a gather.
+create function private.survey_closed_windows(
+  p_organization_id uuid,
+  p_scope_keys text[],
+  p_time timestamptz,
+  p_coverage private.coverage
+)
+returns private.coverage
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_coverage private.coverage := p_coverage;
+  v_closed record;
+begin
+  for v_closed in
+    select
+      b.id,
+      b.limit_usd - private.settled_in(b, w.start, w.finish)
+      - private.held_in(b, w.start, w.finish) as remaining
+    from metering.budgets as b
+    inner join metering.budget_slots as s
+      on s.organization_id = b.organization_id and s.budget_id = b.id and s.slot = 0
+    cross join lateral (
+      select
+        private.window_start(b.time_window, p_time, b.time_zone) as start,
+        private.window_end(b.time_window, p_time, b.time_zone) as finish
+    ) as w
+    where b.organization_id = p_organization_id
+      and b.scope_key = any(p_scope_keys)
+      and b.enforcement = 'hard'
+      and b.limit_usd is not null
+      and p_time < s.window_start
+  loop
+    if (v_coverage.remaining <= v_closed.remaining) is not true then
+      v_coverage.remaining := v_closed.remaining;
+      v_coverage.tightest_budget_id := v_closed.id;
+      v_coverage.resets_at := null;
+    end if;
+  end loop;
+  return v_coverage;
+end
+$$;
+
+comment on function private.survey_closed_windows(uuid, text[], timestamptz, private.coverage) is
+  'A survey, with the windows of p_time that are over counted in.';
+
+-- Extends a hold in time, in money, or both.
+--
+-- Money is admitted as authorize_spend admits it, by the windows the hold counts to, also those
+-- that are over: what is settled counts there. An overdue hold can be extended until somebody took
+-- its money. Locks: the hold, then as authorize_spend. Idempotent by p_request_id.
+create function public.extend_hold(
+  p_hold_id uuid,
+  p_expires_in interval default null,
+  p_additional_cost numeric default 0,
+  p_request_id text default null,
+  p_organization_id uuid default null
+)
+returns metering.holds
+language plpgsql
+volatile
+security definer -- takes money from slots and changes holds, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
+  v_organization_id constant uuid := coalesce(
+    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
+  );
+  v_additional constant numeric := private.assert_money('p_additional_cost', p_additional_cost);
+  v_expires_in interval;
+  v_content_hash text;
+  v_hold metering.holds;
+  v_keys text[];
+  v_coverage private.coverage;
+  v_now timestamptz;
+  v_gathers boolean := false;
+  v_gathered boolean;
+  v_waits boolean := false;
+  v_skipped boolean;
+begin
+  if p_expires_in is not null then
+    v_expires_in := private.assert_expiry('p_expires_in', p_expires_in);
+  elsif v_additional = 0 then
+    perform private.reject_argument(
+      'p_expires_in, p_additional_cost', 'must not both be left out'
+    );
+  end if;
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      row(
+        private.assert_text('p_request_id', p_request_id), p_hold_id,
+        extract(epoch from v_expires_in), trim_scale(p_additional_cost)
+      )::text
+    );
+  end if;
+
+  loop
+    if p_request_id is not null and private.find_request(
+      v_organization_id, 'extend', p_request_id, v_content_hash
+    ) is not null then
+      select * into v_hold
+      from metering.holds as h where h.organization_id = v_organization_id and h.id = v_hold_id;
+      if v_hold.id is null then
+        perform private.refuse_missing_hold(v_organization_id, v_hold_id);
+      end if;
+      return v_hold;
+    end if;
+
+    v_now := private.clock_now();
+    v_skipped := false;
+    v_coverage := null;
+    begin
+      v_hold := private.lock_hold(v_organization_id, v_hold_id, v_now, v_waits);
+      if v_additional > 0 then
+        v_keys := private.scope_keys_of(v_hold);
+        if v_gathers then
+          v_skipped := private.gather(
+            v_organization_id, v_keys, v_now, greatest(v_now, v_hold.created_at),
+            array[v_hold_id]
+          );
+        end if;
+        v_coverage := private.survey(v_organization_id, v_keys, v_hold.created_at, null);
+        if v_coverage.is_frozen then
+          perform private.raise_error(
+            'TS423',
+            jsonb_build_object(
+              'organization_id', v_organization_id,
+              'budget_id', (private.denied_as_frozen(v_organization_id, v_keys)).budget_id
+            )
+          );
+        end if;
+        if v_gathers then
+          v_coverage := private.survey_closed_windows(
+            v_organization_id, v_keys, v_hold.created_at, v_coverage
+          );
+          if v_coverage.remaining < v_additional then
+            perform private.abandon_attempt();
+          end if;
+          perform private.charge_gathered(
+            v_organization_id, v_coverage, v_hold.created_at, 0, v_additional
+          );
+        elsif not private.charge(
+          v_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
+          v_hold.created_at, 0, v_additional
+        ) then
+          perform private.abandon_attempt();
+        end if;
+        v_hold.budget_ids := v_coverage.budget_ids;
+        v_hold.slots := v_coverage.slots;
+        v_hold.config_version := v_coverage.config_version;
+      else
+        -- Also a new expiry takes a slot of the own budget, so that none changes under a gather.
+        perform from metering.budget_slots as s
+        where s.organization_id = v_organization_id
+          and s.budget_id = v_organization_id
+          and s.slot = v_hold.slots[1]
+        for no key update;
+        if not found then
+          perform private.lock_first_slot(v_organization_id);
+        end if;
+      end if;
+      if p_request_id is not null and not private.bind_request(
+        v_organization_id, 'extend', p_request_id, v_content_hash, v_hold_id
+      ) then
+        perform private.abandon_attempt();
+      end if;
+      if v_hold.held_usd + v_additional >= 1e12 then
+        perform private.reject_argument(
+          'p_additional_cost', 'must keep the hold below 1000000000000'
+        );
+      end if;
+      update metering.holds as h
+      set
+        held_usd = h.held_usd + v_additional,
+        expires_at = coalesce(v_now + v_expires_in, h.expires_at),
+        budget_ids = v_hold.budget_ids,
+        slots = v_hold.slots,
+        config_version = v_hold.config_version
+      where h.organization_id = v_organization_id and h.id = v_hold_id
+      returning * into v_hold;
+      return v_hold;
+    exception
+      when sqlstate 'UNDO0' then
+        v_gathered := v_gathers;
+        v_gathers := true;
+    end;
+
+    if v_gathered and v_coverage.remaining < v_additional and not v_skipped then
+      -- A call with the same request id may just have taken what is missing.
+      continue when p_request_id is not null and private.find_request(
+        v_organization_id, 'extend', p_request_id, v_content_hash
+      ) is not null;
+      perform private.raise_error(
+        'TS402',
+        jsonb_build_object(
+          'hold_id', v_hold_id,
+          'budget_id', v_coverage.tightest_budget_id,
+          'remaining_usd', trim_scale(v_coverage.remaining)::text,
+          'resets_at', v_coverage.resets_at
+        )
+      );
+    end if;
+    v_waits := v_skipped;
+  end loop;
+  return null; -- never reached
+end
+$$;
+
+comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
+  'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US dollars, '
+  'or both, and returns it. A retry with the same p_request_id extends once. For server roles. '
+  'Errors: 22023, TS402 where a budget has not enough left, TS404, TS409, TS410 for a hold that is '
+  'no longer open, TS423 where the organization or a scope is frozen.';
+
+-- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
+-- for this. Organization by organization, leaving out holds somebody is working on and
+-- organizations that keep it waiting: one tenant must not be held up because of another.
+--
+-- Locks: the holds, then slot 0 of the organization's own budget, then a slot of each budget.
+create function metering.expire_holds(
+  p_organization_id uuid default null,
+  p_limit integer default 1000
+)
+returns integer
+language plpgsql
+volatile
+security definer -- closes holds and writes counters, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set lock_timeout = '20ms' -- longer than a commit takes, shorter than a transaction left open
+as $$
+declare
+  v_now constant timestamptz := private.clock_now();
+  v_organization_id uuid;
+  v_holds metering.holds[];
+  v_expired integer := 0;
+begin
+  if (p_limit between 1 and 100000) is not true then
+    perform private.reject_argument('p_limit', 'must be from 1 to 100000');
+  end if;
+  for v_organization_id in
+    select distinct h.organization_id
+    from metering.holds as h
+    where h.state = 'open'
+      and h.expires_at <= v_now
+      and (p_organization_id is null or h.organization_id = p_organization_id)
+    order by h.organization_id
+  loop
+    begin
+      v_holds := private.expire_overdue(
+        v_organization_id, v_now, '{}', false, p_limit - v_expired
+      );
+      if v_holds is not null then
+        perform private.lock_first_slot(v_organization_id);
+        perform private.return_holds(v_organization_id, v_holds);
+        v_expired := v_expired + cardinality(v_holds);
+      end if;
+    exception
+      when lock_not_available then null; -- next time, or a gather before
+    end;
+    exit when v_expired >= p_limit;
+  end loop;
+  return v_expired;
+end
+$$;
+
+comment on function metering.expire_holds(uuid, integer) is
+  'Returns the money of up to p_limit overdue holds, of one organization or all, and says of how '
+  'many. Housekeeping for reports: an overdue hold never refuses anybody. Runs every minute where '
+  'pg_cron is installed. For server roles. Errors: 22023.';
+
+-- sql/metering/batches.sql
+
+-- Many at once, for one organization: locked once, in one order, so two batches never deadlock.
+
+create type metering.authorized_item as (
+  item integer,
+  decision text,
+  hold_id uuid,
+  usage_id uuid,
+  held_usd text,
+  reason text,
+  budget_id uuid,
+  remaining_usd text,
+  resets_at timestamptz,
+  affordable_output_tokens bigint,
+  expires_at timestamptz,
+  proposal_id uuid,
+  error_code text,
+  error_detail jsonb
+);
+
+comment on type metering.authorized_item is
+  'The answer to one item of authorize_spend_batch: a spend_decision, or an error.';
+comment on column metering.authorized_item.item is 'Position of the item in p_items, from 0.';
+comment on column metering.authorized_item.decision is 'As in spend_decision; null for an error.';
+comment on column metering.authorized_item.hold_id is 'As in spend_decision.';
+comment on column metering.authorized_item.usage_id is 'As in spend_decision.';
+comment on column metering.authorized_item.held_usd is 'As in spend_decision.';
+comment on column metering.authorized_item.reason is 'As in spend_decision.';
+comment on column metering.authorized_item.budget_id is 'As in spend_decision.';
+comment on column metering.authorized_item.remaining_usd is 'As in spend_decision.';
+comment on column metering.authorized_item.resets_at is 'As in spend_decision.';
+comment on column metering.authorized_item.affordable_output_tokens is 'As in spend_decision.';
+comment on column metering.authorized_item.expires_at is 'As in spend_decision.';
+comment on column metering.authorized_item.proposal_id is 'As in spend_decision.';
+comment on column metering.authorized_item.error_code is
+  'What the item alone would have raised; null where it was decided.';
+comment on column metering.authorized_item.error_detail is 'The facts of that error.';
+
+create type metering.settled_item as (
+  item integer,
+  usage_id uuid,
+  cost text,
+  settlement text,
+  unheld_usd text,
+  error_code text,
+  error_detail jsonb
+);
+
+comment on type metering.settled_item is 'The answer to one item of settle_spend_batch.';
+comment on column metering.settled_item.item is 'Position of the item in p_items, from 0.';
+comment on column metering.settled_item.usage_id is
+  'The usage the hold became, with the id of the hold; null for an error.';
+comment on column metering.settled_item.cost is 'US dollars, as decimal text.';
+comment on column metering.settled_item.settlement is 'on_hold or after_hold.';
+comment on column metering.settled_item.unheld_usd is
+  'What no open hold covered, US dollars, as decimal text.';
+comment on column metering.settled_item.error_code is
+  'What the item alone would have raised; null where it was settled.';
+comment on column metering.settled_item.error_detail is 'The facts of that error.';
+
+-- A batch: 1 to 1000 items.
+create function private.assert_items(p_items jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_items) is distinct from 'array' then
+    perform private.reject_argument('p_items', 'must be an array');
+  elsif jsonb_array_length(p_items) not between 1 and 1000 then
+    perform private.reject_argument('p_items', 'must have 1 to 1000 items');
+  end if;
+  return p_items;
+end
+$$;
+
+comment on function private.assert_items(jsonb) is
+  'Refuses anything but an array of 1 to 1000 items. Errors: 22023.';
+
+-- Refuses an item that is no object or has a key nobody reads, such as a misspelled one.
+create function private.assert_item(p_item jsonb, p_keys text[])
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_item) <> 'object' then
+    perform private.reject_argument('p_items', 'must have objects as items');
+  elsif p_item - p_keys <> '{}' then
+    perform private.reject_argument('p_items', 'must have items with only the documented keys');
+  end if;
+  return p_item;
+end
+$$;
+
+comment on function private.assert_item(jsonb, text[]) is
+  'Refuses an item that is not an object of known keys. Errors: 22023.';
+
+-- The code an item's error has: what cannot be read as its type is an argument like any other.
+create function private.item_error_code(p_sqlstate text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when left(p_sqlstate, 2) = '22' then '22023' else p_sqlstate end;
+end
+$$;
+
+comment on function private.item_error_code(text) is
+  'SQLSTATE of an item''s error: 22xxx is 22023.';
+
+-- The facts of an item's error: those it was raised with, or what PostgreSQL says of the value.
+create function private.item_error_detail(p_detail text, p_message text)
+returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when left(p_detail, 1) = '{' then p_detail::jsonb
+    else jsonb_build_object('argument', 'p_items', 'rule', p_message)
+  end;
+end
+$$;
+
+comment on function private.item_error_detail(text, text) is 'DETAIL of an item''s error as JSON.';
+
+-- Decides one item of authorize_spend_batch, as of the time the batch has gathered.
+create function private.authorize_item(
+  p_organization_id uuid,
+  p_item jsonb,
+  p_position integer,
+  p_still_since timestamptz
+)
+returns metering.authorized_item
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_answer metering.authorized_item;
+  v_decision metering.spend_decision;
+  v_detail text;
+begin
+  v_answer.item := p_position;
+  begin
+    perform private.assert_item(
+      p_item,
+      array[
+        'model', 'estimated_cost', 'input_tokens', 'max_output_tokens', 'workflow_id', 'run_id',
+        'venture_id', 'user_id', 'api_key_id', 'tags', 'provider', 'service_tier', 'request_id',
+        'expires_in', 'allow_partial', 'minimum'
+      ]
+    );
+    v_decision := private.decide_spend(
+      p_organization_id => p_organization_id,
+      p_model => p_item ->> 'model',
+      p_estimated_cost => (p_item ->> 'estimated_cost')::numeric,
+      p_input_tokens => (p_item ->> 'input_tokens')::bigint,
+      p_max_output_tokens => (p_item ->> 'max_output_tokens')::bigint,
+      p_workflow_id => (p_item ->> 'workflow_id')::uuid,
+      p_run_id => (p_item ->> 'run_id')::uuid,
+      p_venture_id => (p_item ->> 'venture_id')::uuid,
+      p_user_id => (p_item ->> 'user_id')::uuid,
+      p_api_key_id => p_item ->> 'api_key_id',
+      p_tags => nullif(p_item -> 'tags', 'null'),
+      p_provider => p_item ->> 'provider',
+      p_service_tier => p_item ->> 'service_tier',
+      p_request_id => p_item ->> 'request_id',
+      p_expires_in => coalesce((p_item ->> 'expires_in')::interval, '10 minutes'),
+      p_allow_partial => coalesce((p_item ->> 'allow_partial')::boolean, false),
+      p_minimum => (p_item ->> 'minimum')::numeric,
+      p_still_since => p_still_since
+    );
+    v_answer.decision := v_decision.decision;
+    v_answer.hold_id := v_decision.hold_id;
+    v_answer.usage_id := v_decision.usage_id;
+    v_answer.held_usd := v_decision.held_usd;
+    v_answer.reason := v_decision.reason;
+    v_answer.budget_id := v_decision.budget_id;
+    v_answer.remaining_usd := v_decision.remaining_usd;
+    v_answer.resets_at := v_decision.resets_at;
+    v_answer.affordable_output_tokens := v_decision.affordable_output_tokens;
+    v_answer.expires_at := v_decision.expires_at;
+    v_answer.proposal_id := v_decision.proposal_id;
+  exception
+    when data_exception or insufficient_privilege or sqlstate 'TS404' or sqlstate 'TS409' then
+      get stacked diagnostics v_detail = pg_exception_detail;
+      v_answer.error_code := private.item_error_code(sqlstate);
+      v_answer.error_detail := private.item_error_detail(v_detail, sqlerrm);
+  end;
+  return v_answer;
+end
+$$;
+
+comment on function private.authorize_item(uuid, jsonb, integer, timestamptz) is
+  'Decides one item of authorize_spend_batch.';
+
+-- The privileged half of public.authorize_spend_batch.
+create function private.authorize_spend_batch(p_organization_id uuid, p_items jsonb)
+returns setof metering.authorized_item
+language plpgsql
+volatile
+security definer -- takes money from slots and makes holds, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_items constant jsonb := private.assert_items(p_items);
+  v_now timestamptz;
+  v_waits boolean := false;
+  v_answers metering.authorized_item[];
+begin
+  perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance', 'member']);
+  loop
+    v_now := private.clock_now();
+    perform private.ensure_partition('public.ai_usage_ledger', v_now);
+    begin
+      -- Before anything nested is done: whoever waits for a row that an inner block has written
+      -- waits for the whole transaction, and would not be woken by undoing this one.
+      if private.gather(p_organization_id, '{}', v_now, v_now, p_wait => v_waits) then
+        perform private.abandon_attempt();
+      end if;
+      v_answers := '{}';
+      for v_position in 0..jsonb_array_length(v_items) - 1 loop
+        v_answers := v_answers
+          || private.authorize_item(
+            p_organization_id, v_items -> v_position, v_position, v_now
+          );
+      end loop;
+      return query select * from unnest(v_answers);
+      return;
+    exception
+      when sqlstate 'UNDO0' then
+        v_waits := true;
+    end;
+  end loop;
+end
+$$;
+
+comment on function private.authorize_spend_batch(uuid, jsonb) is
+  'Core of public.authorize_spend_batch.';
+
+-- Decides many requests of one organization, in the order given, in one transaction.
+--
+-- Locks the organization's own budget as a whole, so it stands still meanwhile. An item that is
+-- wrong has its error as its answer and stops nothing. Idempotent per item by its request id.
+create function public.authorize_spend_batch(p_organization_id uuid, p_items jsonb)
+returns setof metering.authorized_item
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select * from private.authorize_spend_batch(p_organization_id, p_items);
+end
+$$;
+
+comment on function public.authorize_spend_batch(uuid, jsonb) is
+  'authorize_spend for 1 to 1000 requests. p_items: objects with the arguments of authorize_spend '
+  'as keys, without p_ and without the organization; amounts as text or numbers. One row per item: '
+  'the decision, or error_code and error_detail. For members who may spend, and server roles. '
+  'Errors: 22023, 42501, TS404 for the batch as a whole.';
+
+-- Settles a batch in which nothing is out of the ordinary, in one pass over each table: every hold
+-- is open and covers its cost, none has a request id, no budget was changed since. False otherwise,
+-- with nothing done.
+create function private.settle_plain_batch(p_organization_id uuid, p_items jsonb)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := private.clock_now();
+  v_ids uuid[];
+  v_costs numeric[];
+  v_prompts integer[];
+  v_completions integer[];
+  v_holds metering.holds[];
+  v_rollup_slot smallint;
+  v_is_plain boolean;
+  v_slot record;
+begin
+  -- By id: holds are locked in this order, and the lists fit one another.
+  select
+    array_agg(i.hold_id order by i.hold_id),
+    array_agg(i.cost order by i.hold_id),
+    array_agg(i.tokens[1] order by i.hold_id),
+    array_agg(i.tokens[2] order by i.hold_id)
+  into v_ids, v_costs, v_prompts, v_completions
+  from (
+    select
+      (t.item ->> 'hold_id')::uuid as hold_id,
+      private.assert_money('cost', (t.item ->> 'cost')::numeric) as cost,
+      private.assert_usage('usage', nullif(t.item -> 'usage', 'null')) as tokens
+    from jsonb_array_elements(p_items) as t (item)
+    where private.assert_item(t.item, array['hold_id', 'cost', 'usage']) is not null
+  ) as i;
+
+  select array_agg(h::metering.holds order by h.id) into v_holds
+  from (
+    select l.* from metering.holds as l
+    where l.organization_id = p_organization_id and l.id = any(v_ids)
+    order by l.id
+    for update
+  ) as h;
+  if cardinality(v_holds) is distinct from cardinality(v_ids) then
+    return false;
+  end if;
+  select
+    bool_and(h.state = 'open' and v_costs[h.ordinality] <= h.held_usd)
+    and min(h.config_version) = max(h.config_version)
+  into v_is_plain
+  from unnest(v_holds) with ordinality as h;
+  if not v_is_plain then
+    return false;
+  end if;
+
+  -- The own budget comes first, locked before any other; its version says whether the list of the
+  -- others still holds. Where a window ended amid the batch, each hold must find its own.
+  for v_slot in
+    select
+      b.budget_id,
+      min(b.slot) as slot,
+      sum(v_costs[h.ordinality]) as settled_usd,
+      sum(h.held_usd) as held_usd,
+      min(h.created_at) as earliest,
+      max(h.created_at) as latest,
+      max(h.config_version) as config_version
+    from unnest(v_holds) with ordinality as h
+    cross join lateral unnest(h.budget_ids, h.slots) as b (budget_id, slot)
+    group by b.budget_id
+    order by b.budget_id <> p_organization_id, b.budget_id
+  loop
+    update metering.budget_slots as s
+    set
+      settled_usd = s.settled_usd + v_slot.settled_usd,
+      held_usd = s.held_usd - v_slot.held_usd,
+      available_usd = s.available_usd + v_slot.held_usd - v_slot.settled_usd
+    where s.organization_id = p_organization_id
+      and s.budget_id = v_slot.budget_id
+      and s.slot = v_slot.slot
+      and v_slot.earliest >= s.window_start
+      and v_slot.latest < s.window_end
+      and (s.budget_id <> p_organization_id or s.config_version = v_slot.config_version);
+    if not found then
+      return false;
+    end if;
+    v_rollup_slot := coalesce(v_rollup_slot, v_slot.slot);
+  end loop;
+
+  insert into public.ai_usage_ledger (
+    id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
+    settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
+    unheld_usd
+  )
+  select
+    h.id,
+    h.workflow_id,
+    h.organization_id,
+    h.model,
+    v_prompts[h.ordinality],
+    v_completions[h.ordinality],
+    v_costs[h.ordinality],
+    h.created_at,
+    greatest(v_now, h.created_at),
+    h.run_id,
+    h.venture_id,
+    h.user_id,
+    h.api_key_id,
+    h.provider,
+    h.service_tier,
+    h.tags,
+    'on_hold',
+    0
+  from unnest(v_holds) with ordinality as h;
+
+  insert into metering.usage_rollups as r (
+    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
+  )
+  select
+    h.organization_id,
+    h.day,
+    h.model,
+    v_rollup_slot,
+    count(*),
+    sum(v_prompts[h.ordinality]),
+    sum(v_completions[h.ordinality]),
+    sum(v_costs[h.ordinality])
+  from unnest(v_holds) with ordinality as h
+  group by h.organization_id, h.day, h.model
+  order by h.day, h.model
+  on conflict (organization_id, day, model, slot) do update
+  set
+    requests = r.requests + excluded.requests,
+    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cost = r.cost + excluded.cost;
+
+  delete from metering.holds as h
+  where h.organization_id = p_organization_id and h.id = any(v_ids);
+  return true;
+end
+$$;
+
+comment on function private.settle_plain_batch(uuid, jsonb) is
+  'Settles a batch of open holds that cover their costs; false where it is not such a batch, and '
+  'the caller must undo it.';
+
+-- Settles one item of settle_spend_batch.
+create function private.settle_item(
+  p_organization_id uuid,
+  p_item jsonb,
+  p_position integer,
+  p_except uuid[]
+)
+returns metering.settled_item
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_answer metering.settled_item;
+  v_detail text;
+begin
+  v_answer.item := p_position;
+  begin
+    select u.id, trim_scale(u.cost)::text, u.settlement::text, trim_scale(u.unheld_usd)::text
+    into v_answer.usage_id, v_answer.cost, v_answer.settlement, v_answer.unheld_usd
+    from private.settle_spend(
+      p_hold_id => (p_item ->> 'hold_id')::uuid,
+      p_usage => nullif(p_item -> 'usage', 'null'),
+      p_cost => (p_item ->> 'cost')::numeric,
+      p_request_id => p_item ->> 'request_id',
+      p_organization_id => p_organization_id,
+      p_except => p_except
+    ) as u
+    where private.assert_item(p_item, array['hold_id', 'usage', 'cost', 'request_id']) is not null;
+  exception
+    when data_exception or sqlstate 'TS404' or sqlstate 'TS409' then
+      get stacked diagnostics v_detail = pg_exception_detail;
+      v_answer.error_code := private.item_error_code(sqlstate);
+      v_answer.error_detail := private.item_error_detail(v_detail, sqlerrm);
+  end;
+  return v_answer;
+end
+$$;
+
+comment on function private.settle_item(uuid, jsonb, integer, uuid[]) is
+  'Settles one item of settle_spend_batch.';
+
+-- Settles many holds of one organization in one transaction.
+--
+-- In one pass where nothing is out of the ordinary; otherwise item by item, in the order given,
+-- while the organization stands still. An item that is wrong has its error as its answer and stops
+-- nothing. Locks: the holds by id, then as a single settlement. Idempotent per item.
+create function public.settle_spend_batch(p_organization_id uuid, p_items jsonb)
+returns setof metering.settled_item
+language plpgsql
+volatile
+security definer -- writes ledger and counters, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_organization_id constant uuid := private.assert_id('p_organization_id', p_organization_id);
+  v_items constant jsonb := private.assert_items(p_items);
+  v_ids uuid[];
+  v_locked integer;
+  v_now timestamptz;
+begin
+  begin
+    if not private.settle_plain_batch(v_organization_id, v_items) then
+      perform private.abandon_attempt();
+    end if;
+    return query
+    select
+      (t.position - 1)::integer, (t.item ->> 'hold_id')::uuid,
+      trim_scale((t.item ->> 'cost')::numeric)::text, 'on_hold', '0', null::text, null::jsonb
+    from jsonb_array_elements(v_items) with ordinality as t (item, position)
+    order by t.position;
+    return;
+  exception
+    when data_exception or sqlstate 'UNDO0' then null;
+  end;
+
+  -- In any spelling a uuid may have; what is none is an error of its own item.
+  v_ids := array(
+    select t.hold_id::uuid
+    from (
+      select translate(lower(i.item ->> 'hold_id'), '{}-', '') as hold_id
+      from jsonb_array_elements(v_items) as i (item)
+    ) as t
+    where t.hold_id ~ '^[0-9a-f]{32}$'
+  );
+  loop
+    begin
+      perform from metering.holds as h
+      where h.organization_id = v_organization_id and h.id = any(v_ids)
+      order by h.id
+      for update;
+      get diagnostics v_locked = row_count;
+      v_now := private.clock_now();
+      perform private.gather(v_organization_id, '{}', v_now, v_now, v_ids);
+      -- Holds that were granted while it waited: again, as holds come before slots.
+      exit when v_locked >= (
+        select count(*) from metering.holds as h
+        where h.organization_id = v_organization_id and h.id = any(v_ids)
+      );
+      perform private.abandon_attempt();
+    exception
+      when sqlstate 'UNDO0' then null;
+    end;
+  end loop;
+  for v_position in 0..jsonb_array_length(v_items) - 1 loop
+    return next private.settle_item(
+      v_organization_id, v_items -> v_position, v_position, v_ids
+    );
+  end loop;
+end
+$$;
+
+comment on function public.settle_spend_batch(uuid, jsonb) is
+  'settle_spend for 1 to 1000 holds. p_items: objects with hold_id, usage, cost (text or number) '
+  'and request_id. One row per item: the usage, or error_code and error_detail. For server roles '
+  'only. Errors: 22023 for the batch as a whole.';
 
 -- sql/metering/views.sql
 
@@ -1261,6 +4814,123 @@ comment on function public.upsert_intent_workflow(uuid, uuid, jsonb) is
   'may spend, and server roles. Errors: 22023, 42501, TS404; 23505 for an id another organization '
   'holds.';
 
+create view metering.budget_status
+with (security_invoker = true)
+as
+select
+  b.organization_id,
+  b.id as budget_id,
+  b.scope,
+  b.scope_id,
+  b.time_window,
+  b.limit_usd,
+  b.enforcement,
+  b.slot_count,
+  coalesce(o.frozen_at, b.frozen_at) as frozen_at,
+  nullif(w.window_start, '-infinity') as window_start,
+  nullif(w.window_end, 'infinity') as resets_at,
+  w.settled_usd,
+  w.held_usd,
+  b.limit_usd - w.settled_usd - w.held_usd as remaining_usd
+from metering.budgets as b
+inner join tenancy.organizations as o on b.organization_id = o.id
+cross join lateral (
+  select
+    case
+      when c.is_over then private.window_start(b.time_window, c.now, o.time_zone)
+      else c.window_start
+    end as window_start,
+    case
+      when c.is_over then private.window_end(b.time_window, c.now, o.time_zone)
+      else c.window_end
+    end as window_end,
+    case when c.is_over then 0 else c.settled_usd end as settled_usd,
+    case when c.is_over then 0 else c.held_usd end as held_usd
+  from (
+    select
+      max(private.clock_now()) as now,
+      max(private.clock_now()) >= max(s.window_end) as is_over,
+      max(s.window_start) as window_start,
+      max(s.window_end) as window_end,
+      sum(s.settled_usd) as settled_usd,
+      sum(s.held_usd) as held_usd
+    from metering.budget_slots as s
+    where s.organization_id = b.organization_id and s.budget_id = b.id
+  ) as c
+) as w;
+
+comment on view metering.budget_status is
+  'Every budget with what is spent, held and left in its present window.';
+comment on column metering.budget_status.organization_id is 'The organization that pays.';
+comment on column metering.budget_status.budget_id is 'Id of the budget.';
+comment on column metering.budget_status.scope is 'What is capped.';
+comment on column metering.budget_status.scope_id is 'Which one; empty for the organization.';
+comment on column metering.budget_status.time_window is 'Over which time.';
+comment on column metering.budget_status.limit_usd is 'The cap in US dollars; null without one.';
+comment on column metering.budget_status.enforcement is 'hard or soft.';
+comment on column metering.budget_status.slot_count is
+  'Over how many rows the counters are spread.';
+comment on column metering.budget_status.frozen_at is
+  'Since when nothing is granted here; null while it may spend.';
+comment on column metering.budget_status.window_start is
+  'Start of the present window; null for total.';
+comment on column metering.budget_status.resets_at is 'End of the present window; null for total.';
+comment on column metering.budget_status.settled_usd is 'Recorded spend of the window, US dollars.';
+comment on column metering.budget_status.held_usd is
+  'Money held for calls under way in the window, overdue or not, US dollars.';
+comment on column metering.budget_status.remaining_usd is
+  'What is left, US dollars; below zero where spend that cannot be refused passed the cap; null '
+  'without a cap.';
+
+create type metering.waiting_budget as (
+  organization_id uuid,
+  budget_id uuid,
+  scope text,
+  scope_id text,
+  time_window text,
+  slot_count integer,
+  waiting integer
+);
+
+comment on type metering.waiting_budget is 'A budget whose rows callers wait for at this instant.';
+comment on column metering.waiting_budget.organization_id is 'The organization that pays.';
+comment on column metering.waiting_budget.budget_id is 'Id of the budget.';
+comment on column metering.waiting_budget.scope is 'What is capped.';
+comment on column metering.waiting_budget.scope_id is 'Which one; empty for the organization.';
+comment on column metering.waiting_budget.time_window is 'Over which time.';
+comment on column metering.waiting_budget.slot_count is
+  'Over how many rows the counters are spread now.';
+comment on column metering.waiting_budget.waiting is 'How many callers wait.';
+
+-- Whoever waits for a row holds or waits for the lock of its place on the page.
+create function metering.waiting_budgets()
+returns setof metering.waiting_budget
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    b.organization_id, b.id, b.scope, b.scope_id, b.time_window, b.slot_count::integer,
+    count(*)::integer
+  from pg_catalog.pg_locks as l
+  inner join metering.budget_slots as s
+    on s.ctid = ('(' || l.page || ',' || l.tuple || ')')::tid
+  inner join metering.budgets as b
+    on b.organization_id = s.organization_id and b.id = s.budget_id
+  where l.locktype = 'tuple'
+    and l.relation = 'metering.budget_slots'::regclass
+    and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+  group by b.organization_id, b.id
+  order by count(*) desc, b.organization_id, b.id;
+end
+$$;
+
+comment on function metering.waiting_budgets() is
+  'The budgets whose counters callers wait for at this instant, the most wanted first: look '
+  'several times, and give those that keep waiting more slots. For server roles.';
+
 create view public.ai_cost_by_organization_month
 with (security_invoker = true)
 as
@@ -1326,11 +4996,12 @@ comment on column public.ai_cost_by_workflow.model is 'The model, as recorded.';
 -- sql/metering/access.sql
 
 -- Who sees and changes what. Members read their organization; members who may spend open and edit
--- workflows; nobody writes ledger, budgets, slots, rollups or keys but the functions.
+-- workflows; nobody writes ledger, budgets, slots,
+-- holds, rollups or keys but the functions.
 
 revoke all on table
 metering.workflows, metering.budgets, metering.budget_slots, metering.usage_rollups,
-metering.request_keys, public.ai_usage_ledger,
+metering.holds, metering.request_keys, metering.budget_status, public.ai_usage_ledger,
 public.intent_workflows, public.ai_cost_by_organization_month, public.ai_cost_by_model,
 public.ai_cost_by_workflow
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
@@ -1338,13 +5009,15 @@ from public, anon, authenticated, service_role, app_user, tallystick_reader, tal
 alter table metering.workflows enable row level security;
 alter table metering.budgets enable row level security;
 alter table metering.budget_slots enable row level security;
+alter table metering.holds enable row level security;
 alter table metering.usage_rollups enable row level security;
 alter table metering.request_keys enable row level security;
 alter table public.ai_usage_ledger enable row level security;
 
 grant select on table
-metering.workflows, metering.budgets, metering.budget_slots, metering.usage_rollups,
-public.ai_usage_ledger, public.intent_workflows,
+metering.workflows, metering.budgets, metering.budget_slots, metering.holds,
+metering.usage_rollups, metering.budget_status, public.ai_usage_ledger,
+public.intent_workflows,
 public.ai_cost_by_organization_month, public.ai_cost_by_model, public.ai_cost_by_workflow
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
@@ -1401,6 +5074,12 @@ using (organization_id = any((select private.member_organization_ids())::uuid[])
 create policy budget_slots_select_trusted on metering.budget_slots
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
+create policy holds_select_member on metering.holds
+for select to authenticated
+using (organization_id = any((select private.member_organization_ids())::uuid[]));
+create policy holds_select_trusted on metering.holds
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+
 create policy usage_rollups_select_member on metering.usage_rollups
 for select to authenticated
 using (organization_id = any((select private.member_organization_ids())::uuid[]));
@@ -1420,60 +5099,200 @@ create policy request_keys_select_trusted on metering.request_keys
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 revoke execute on function
+private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb),
+private.cover(uuid, text[], timestamptz),
+private.survey(uuid, text[], timestamptz, timestamptz),
+private.has_overdue(uuid, timestamptz),
+private.overdue(uuid, text, timestamptz, timestamptz),
+private.charge(uuid, uuid[], smallint[], integer, timestamptz, numeric, numeric),
+private.lock_first_slot(uuid),
+private.gather_organization(uuid),
+private.expire_overdue(uuid, timestamptz, uuid[], boolean, integer),
+private.return_holds(uuid, metering.holds[]),
+private.open_window(metering.budgets, timestamptz),
+private.granted_limit(metering.budgets),
+private.gather(uuid, text[], timestamptz, timestamptz, uuid[], boolean),
+private.spread(metering.budgets, numeric, numeric),
+private.charge_gathered(uuid, private.coverage, timestamptz, numeric, numeric),
+private.find_request(uuid, metering.operation, text, text),
+private.bind_request(uuid, metering.operation, text, text, uuid, uuid),
 private.open_organization_budget(),
 private.open_workflow_budget(),
-private.gather_organization(uuid),
 private.begin_change(uuid),
 private.announce_freeze(),
 private.keep_time_zone(),
-private.put_budget(uuid, text, text, text, numeric),
+private.assert_may_set_budgets(uuid),
+private.assert_scope(uuid, text, text),
+private.assert_window(text, text),
+private.assert_slots(text, integer),
+private.present_time(uuid),
+private.settled_in(metering.budgets, timestamptz, timestamptz),
+private.held_in(metering.budgets, timestamptz, timestamptz),
+private.lay_slots(metering.budgets),
+private.refigure(metering.budgets, boolean),
+private.zone_for(uuid, text),
+private.set_budget(uuid, text, text, text, numeric, text, integer),
+metering.set_budget(uuid, text, text, text, numeric, text, integer),
+private.change_budget(uuid, uuid, text, text, text, integer),
+private.is_born(metering.budgets),
+metering.change_budget(uuid, uuid, text, text, text, integer),
+private.remove_budget(uuid, text, text, text),
+metering.remove_budget(uuid, text, text, text),
+private.set_frozen(uuid, text, text, boolean),
+metering.freeze(uuid, text, text),
+metering.unfreeze(uuid, text, text),
 private.resolve_organization_of_workflow(uuid),
 private.assert_workflow(uuid, uuid),
 private.effective_cap(numeric, numeric, numeric),
 private.fits_workflow(uuid, uuid, numeric, numeric),
-private.lock_workflow(uuid, uuid),
-private.monthly_cost(uuid, date),
-private.present_month(uuid),
-private.find_request(uuid, text, text, text),
-private.bind_request(uuid, text, text, jsonb, uuid),
-private.covering_budgets(uuid, uuid),
-private.charge_slot(metering.budgets, integer, timestamptz, numeric),
-private.write_intent_workflow(),
-metering.set_budget(uuid, text, text, text, numeric, text, integer),
-metering.remove_budget(uuid, text, text, text),
+private.lock_organization(uuid),
 public.check_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.estimate_workflow_cost_limit(uuid, numeric, numeric, uuid),
+private.monthly_cost(uuid, date),
+private.monthly_holds(uuid, date),
+private.present_month(uuid),
 public.get_organization_monthly_ai_cost(uuid),
 public.check_organization_monthly_quota(uuid, numeric),
+private.assert_tags(text, jsonb),
+private.draft_hold(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+),
+private.scope_keys_of(metering.holds),
+private.assert_covered(metering.holds, private.coverage),
+private.denied_as_frozen(uuid, text[]),
+private.denied_as_exceeded(private.coverage),
+private.granted(metering.holds, text[], numeric),
+private.present_decision(uuid, uuid, timestamptz),
+private.is_over(uuid, uuid),
+private.admit(metering.holds, numeric, interval, text, text, timestamptz),
+private.assert_expiry(text, interval),
+private.assert_minimum(boolean, numeric, numeric),
+private.decide_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric, timestamptz
+),
+private.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+),
+public.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+),
+public.estimate_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, boolean,
+  numeric
+),
+private.resolve_organization_of_hold(uuid),
+private.assert_usage(text, jsonb),
+private.roll_up(public.ai_usage_ledger, date, smallint),
+private.book(
+  public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text,
+  uuid[]
+),
+private.usage_of_hold(metering.holds, numeric, integer[]),
+private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]),
+private.settle_at_once(metering.holds, numeric, integer[]),
+private.settle_spend(uuid, jsonb, numeric, text, uuid, uuid[]),
+public.settle_spend(uuid, jsonb, numeric, text, uuid),
 public.record_usage_and_increment(uuid, uuid, text, integer, integer, numeric, text),
-public.upsert_intent_workflow(uuid, uuid, jsonb)
+private.assert_may_release(metering.holds),
+private.refuse_missing_hold(uuid, uuid),
+private.release_spend(uuid, text, uuid),
+public.release_spend(uuid, text, uuid),
+private.lock_hold(uuid, uuid, timestamptz, boolean),
+private.survey_closed_windows(uuid, text[], timestamptz, private.coverage),
+public.extend_hold(uuid, interval, numeric, text, uuid),
+metering.expire_holds(uuid, integer),
+private.assert_items(jsonb),
+private.assert_item(jsonb, text[]),
+private.item_error_code(text),
+private.item_error_detail(text, text),
+private.authorize_item(uuid, jsonb, integer, timestamptz),
+private.authorize_spend_batch(uuid, jsonb),
+public.authorize_spend_batch(uuid, jsonb),
+private.settle_plain_batch(uuid, jsonb),
+private.settle_item(uuid, jsonb, integer, uuid[]),
+public.settle_spend_batch(uuid, jsonb),
+private.write_intent_workflow(),
+public.upsert_intent_workflow(uuid, uuid, jsonb),
+metering.waiting_budgets()
 from public, anon, authenticated, service_role;
 
--- Readers and writers alike. lock_workflow is a definer: it locks counters of workflows whose
--- organization the caller belongs to, and changes nothing.
+-- Readers and writers alike: what reads with the caller's rights.
 grant execute on function
+private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb),
+private.granted_limit(metering.budgets),
+private.cover(uuid, text[], timestamptz),
+private.survey(uuid, text[], timestamptz, timestamptz),
+private.has_overdue(uuid, timestamptz),
+private.overdue(uuid, text, timestamptz, timestamptz),
 private.resolve_organization_of_workflow(uuid),
 private.assert_workflow(uuid, uuid),
 private.effective_cap(numeric, numeric, numeric),
 private.fits_workflow(uuid, uuid, numeric, numeric),
-private.lock_workflow(uuid, uuid),
 private.monthly_cost(uuid, date),
+private.monthly_holds(uuid, date),
 private.present_month(uuid),
+private.assert_tags(text, jsonb),
+private.draft_hold(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+),
+private.scope_keys_of(metering.holds),
+private.assert_covered(metering.holds, private.coverage),
+private.denied_as_frozen(uuid, text[]),
+private.denied_as_exceeded(private.coverage),
+private.granted(metering.holds, text[], numeric),
+private.assert_minimum(boolean, numeric, numeric),
 public.check_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.estimate_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.get_organization_monthly_ai_cost(uuid),
 public.check_organization_monthly_quota(uuid, numeric),
+public.estimate_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, boolean,
+  numeric
+),
 public.upsert_intent_workflow(uuid, uuid, jsonb)
 to authenticated, service_role, app_user, tallystick_writer;
 
--- Owners, admins and operators. put_budget is a definer: it asks for the role itself.
+-- Readers and writers alike: what takes money or gives it back. lock_organization locks counters of
+-- an organization the caller belongs to, and changes nothing. The others are the cores of the
+-- public functions beside them: they ask who the caller is themselves.
 grant execute on function
-private.put_budget(uuid, text, text, text, numeric),
+private.lock_organization(uuid),
+private.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+),
+private.authorize_spend_batch(uuid, jsonb),
+private.release_spend(uuid, text, uuid),
+public.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+),
+public.authorize_spend_batch(uuid, jsonb),
+public.release_spend(uuid, text, uuid)
+to authenticated, service_role, app_user, tallystick_writer;
+
+-- Owners, admins and operators. The cores are definers: they ask for the role themselves.
+grant execute on function
+private.set_budget(uuid, text, text, text, numeric, text, integer),
+private.change_budget(uuid, uuid, text, text, text, integer),
+private.remove_budget(uuid, text, text, text),
+private.set_frozen(uuid, text, text, boolean),
 metering.set_budget(uuid, text, text, text, numeric, text, integer),
-metering.remove_budget(uuid, text, text, text)
+metering.change_budget(uuid, uuid, text, text, text, integer),
+metering.remove_budget(uuid, text, text, text),
+metering.freeze(uuid, text, text),
+metering.unfreeze(uuid, text, text)
 to authenticated, service_role;
 
 -- Writers only: no tenant states what it cost.
 grant execute on function
-public.record_usage_and_increment(uuid, uuid, text, integer, integer, numeric, text)
+public.settle_spend(uuid, jsonb, numeric, text, uuid),
+public.settle_spend_batch(uuid, jsonb),
+public.record_usage_and_increment(uuid, uuid, text, integer, integer, numeric, text),
+public.extend_hold(uuid, interval, numeric, text, uuid),
+metering.expire_holds(uuid, integer),
+metering.waiting_budgets()
 to service_role, app_user, tallystick_writer;

@@ -4,8 +4,8 @@
 
 -- Housekeeping: what must be there ahead of time, and what need not be kept.
 
--- Makes the partitions of the next 24 months and forgets request ids after 400 days.
--- Idempotent.
+-- Makes the partitions of the next 24 months; forgets request ids after 400 days, and holds 45 days
+-- after they were released or expired. Idempotent.
 create function private.maintain()
 returns void
 language plpgsql
@@ -23,13 +23,17 @@ begin
     ) as m;
   end loop;
   delete from metering.request_keys as k where k.created_at < v_now - interval '400 days';
+  delete from metering.holds as h
+  where h.state <> 'open' and h.closed_at < v_now - interval '45 days';
 end
 $$;
 
 comment on function private.maintain() is
-  'Makes the partitions of this month and the next 24, and forgets request ids after 400 days.';
+  'Makes the partitions of this month and the next 24; forgets request ids after 400 days, and '
+  'holds 45 days after they were released or expired.';
 
--- Lets pg_cron run maintain() daily, where it is installed. Idempotent: the job has one name.
+-- Lets pg_cron run maintain() daily and expire_holds() every minute, where it is installed.
+-- Idempotent: each job has one name.
 create function private.schedule_maintenance()
 returns boolean
 language plpgsql
@@ -45,13 +49,18 @@ begin
     'select cron.schedule(%L, %L, %L)',
     'tallystick-maintain', '17 3 * * *', 'select private.maintain()'
   );
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-expire-holds', '* * * * *', 'select metering.expire_holds()'
+  );
   return true;
 end
 $$;
 
 comment on function private.schedule_maintenance() is
-  'Schedules private.maintain() daily with pg_cron; false where pg_cron is not installed: then any '
-  'other scheduler may run it, as the owner of the schema.';
+  'Schedules private.maintain() daily and metering.expire_holds() every minute with pg_cron; false '
+  'where pg_cron is not installed: then any other scheduler may run them, as the owner of the '
+  'schema.';
 
 revoke execute on function
 private.maintain(),

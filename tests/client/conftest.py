@@ -19,6 +19,9 @@ class Blocking:
         self._client = client
         self._loop = loop
 
+    def read_only(self) -> "Blocking":
+        return Blocking(self._client.read_only(), self._loop)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
         return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))

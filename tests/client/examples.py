@@ -1,16 +1,65 @@
 """One valid call of every function of the client."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from tallystick import calls
+from tallystick import Settlement, SpendRequest, calls
 
 ORGANIZATION = UUID("00000000-0000-7000-8000-000000000001")
 WORKFLOW = UUID("00000000-0000-7000-8000-000000000002")
+RUN = UUID("00000000-0000-7000-8000-000000000003")
+VENTURE = UUID("00000000-0000-7000-8000-000000000004")
+USER = UUID("00000000-0000-7000-8000-000000000005")
+HOLD = UUID("00000000-0000-7000-8000-000000000006")
+BUDGET = UUID("00000000-0000-7000-8000-000000000007")
+
+ABOUT: dict[str, Any] = {
+    "model": "gpt-4o",
+    "estimated_cost": Decimal("0.02"),
+    "input_tokens": 1200,
+    "max_output_tokens": 4096,
+    "workflow_id": WORKFLOW,
+    "run_id": RUN,
+    "venture_id": VENTURE,
+    "user_id": USER,
+    "api_key_id": "key-1",
+    "tags": {"team": "search"},
+    "provider": "openai",
+    "service_tier": "flex",
+}
+PARTIAL: dict[str, Any] = {"allow_partial": True, "minimum": Decimal("0.005")}
+ESTIMATE = {**ABOUT, **PARTIAL}
+SPEND = {**ABOUT, "request_id": "req-1", "expires_in": timedelta(minutes=5), **PARTIAL}
+SETTLEMENT: dict[str, Any] = {
+    "hold_id": HOLD,
+    "usage": {"input_tokens": 1200, "output_tokens": 300},
+    "cost": Decimal("0.006"),
+    "request_id": "req-1",
+}
 
 # Name of the call, and all its arguments, optional ones included.
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "authorize_spend": {"organization_id": ORGANIZATION, **SPEND},
+    "estimate_spend": {"organization_id": ORGANIZATION, **ESTIMATE},
+    "settle_spend": {**SETTLEMENT, "organization_id": ORGANIZATION},
+    "release_spend": {"hold_id": HOLD, "reason": "cancelled", "organization_id": ORGANIZATION},
+    "extend_hold": {
+        "hold_id": HOLD,
+        "expires_in": timedelta(hours=1),
+        "additional_cost": Decimal("0.01"),
+        "request_id": "req-1",
+        "organization_id": ORGANIZATION,
+    },
+    "authorize_spend_batch": {
+        "organization_id": ORGANIZATION,
+        "items": [SpendRequest(**SPEND), SpendRequest(estimated_cost=Decimal("1E-12"))],
+    },
+    "settle_spend_batch": {
+        "organization_id": ORGANIZATION,
+        "items": [Settlement(**SETTLEMENT), Settlement(hold_id=HOLD)],
+    },
     "check_workflow_cost_limit": {
         "workflow_id": WORKFLOW,
         "additional_cost": Decimal("0.02"),
@@ -57,13 +106,67 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "scope_id": str(WORKFLOW),
         "window": "total",
     },
+    "change_budget": {
+        "organization_id": ORGANIZATION,
+        "budget_id": BUDGET,
+        "scope": "tag",
+        "scope_id": "team=search",
+        "window": "day",
+        "slots": 16,
+    },
+    "freeze": {"organization_id": ORGANIZATION, "scope": "model", "scope_id": "gpt-4o"},
+    "unfreeze": {"organization_id": ORGANIZATION, "scope": "model", "scope_id": "gpt-4o"},
+    "budgets": {"organization_id": ORGANIZATION, "scope": "model", "scope_id": "gpt-4o"},
+    "holds": {"organization_id": ORGANIZATION, "state": "open", "limit": 50},
+    "expire_holds": {"organization_id": ORGANIZATION, "limit": 50},
+    "waiting_budgets": {},
     "create_organization": {"name": "Acme", "time_zone": "Europe/Berlin"},
     "verify_integrity": {"organization_id": ORGANIZATION},
 }
 
 
-def call(name: str, **changes: Any) -> calls.Call[Any]:
-    """Return the example of one function, with some arguments changed."""
+# What of it is sent in another form: documents in JSON, with money as text.
+SENT: dict[str, list[dict[str, Any]]] = {
+    "authorize_spend_batch": [
+        {
+            **SPEND,
+            "estimated_cost": "0.02",
+            "workflow_id": str(WORKFLOW),
+            "run_id": str(RUN),
+            "venture_id": str(VENTURE),
+            "user_id": str(USER),
+            "expires_in": "300.000000 seconds",
+            "minimum": "0.005",
+        },
+        {"estimated_cost": "0.000000000001"},
+    ],
+    "settle_spend_batch": [
+        {**SETTLEMENT, "hold_id": str(HOLD), "cost": "0.006"},
+        {"hold_id": str(HOLD)},
+    ],
+}
+
+
+def ask(name: str, /, **changes: Any) -> calls.Request[Any]:
+    """Return the example of one function or listing, with some arguments changed."""
     function = getattr(calls, name)
-    result: calls.Call[Any] = function(**{**ARGUMENTS[name], **changes})
+    result: calls.Request[Any] = function(**{**ARGUMENTS[name], **changes})
     return result
+
+
+def call(name: str, /, **changes: Any) -> calls.Call[Any]:
+    """Return the example of one function, with some arguments changed."""
+    made = ask(name, **changes)
+    assert isinstance(made, calls.Call)
+    return made
+
+
+def read(name: str, /, **changes: Any) -> calls.Read[Any]:
+    """Return the example of one listing, with some arguments changed."""
+    made = ask(name, **changes)
+    assert isinstance(made, calls.Read)
+    return made
+
+
+READS = [name for name in ARGUMENTS if isinstance(ask(name), calls.Read)]
+CALLS = [name for name in ARGUMENTS if name not in READS]

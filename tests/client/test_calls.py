@@ -1,73 +1,171 @@
 """calls.py is pure: what would be sent, without sending it."""
 
+import dataclasses
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
-from tallystick import calls
-from tests.client.examples import ARGUMENTS, ORGANIZATION, WORKFLOW, call
+from tallystick import Settlement, SpendRequest, calls
+from tests.client.examples import (
+    ARGUMENTS,
+    CALLS,
+    HOLD,
+    ORGANIZATION,
+    READS,
+    SENT,
+    WORKFLOW,
+    ask,
+    call,
+    read,
+)
 
-MONEY = [
-    (name, argument)
-    for name, arguments in ARGUMENTS.items()
-    for argument, value in arguments.items()
-    if isinstance(value, Decimal)
-]
-IDS = [
-    (name, argument)
-    for name, arguments in ARGUMENTS.items()
-    for argument, value in arguments.items()
-    if isinstance(value, UUID)
-]
+
+def arguments_of(kind: type) -> list[tuple[str, str]]:
+    """Every call or read, and every argument of it, that takes a value of this kind."""
+    return [
+        (name, argument)
+        for name, arguments in ARGUMENTS.items()
+        for argument, value in arguments.items()
+        if type(value) is kind
+    ]
 
 
 def test_there_is_an_example_of_every_call() -> None:
     assert set(ARGUMENTS) == set(calls.__all__)
 
 
-@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+@pytest.mark.parametrize("name", sorted(CALLS))
 def test_a_call_names_its_function_and_every_argument(name: str) -> None:
     made = call(name)
     assert made.function == name
-    assert list(made.arguments.values()) == list(ARGUMENTS[name].values())
+    given = {**ARGUMENTS[name], "items": SENT[name]} if name in SENT else ARGUMENTS[name]
+    assert list(made.arguments.values()) == list(given.values())
     assert all(argument.startswith("p_") for argument in made.arguments)
 
 
-def test_the_same_call_twice_is_equal() -> None:
+@pytest.mark.parametrize("name", READS)
+def test_a_read_filters_by_every_argument(name: str) -> None:
+    made = read(name)
+    assert {**made.filters, **({"limit": made.limit} if made.limit else {})} == ARGUMENTS[name]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_asks_for_the_columns_of_its_model_in_an_order(name: str) -> None:
+    made = read(name)
+    assert isinstance(made.read, calls.Many)
+    assert made.columns == tuple(field.name for field in dataclasses.fields(made.read.model))
+    assert made.order
+    assert set(made.order) <= set(made.columns)
+
+
+def test_a_filter_left_out_is_not_one() -> None:
+    made = calls.holds(ORGANIZATION)
+    assert made.filters == {"organization_id": ORGANIZATION}
+    assert made.limit is None
+
+
+def test_the_same_request_twice_is_equal() -> None:
     for name in ARGUMENTS:
-        assert call(name) == call(name)
+        assert ask(name) == ask(name)
 
 
-@pytest.mark.parametrize(("name", "argument"), MONEY)
+@pytest.mark.parametrize(("name", "argument"), arguments_of(Decimal))
 @pytest.mark.parametrize("value", [0.02, 1, "0.02", True])
 def test_money_that_is_not_a_decimal_is_a_type_error(
     name: str, argument: str, value: object
 ) -> None:
     with pytest.raises(TypeError, match="money must be a Decimal"):
-        call(name, **{argument: value})
+        ask(name, **{argument: value})
 
 
-@pytest.mark.parametrize(("name", "argument"), IDS)
+@pytest.mark.parametrize(("name", "argument"), arguments_of(UUID))
 def test_an_id_that_is_not_a_uuid_is_a_type_error(name: str, argument: str) -> None:
     with pytest.raises(TypeError, match="must be a UUID"):
-        call(name, **{argument: str(ORGANIZATION)})
+        ask(name, **{argument: str(ORGANIZATION)})
 
 
-@pytest.mark.parametrize("tokens", [True, 1.0, "1", Decimal(1)])
-def test_tokens_that_are_not_an_int_are_a_type_error(tokens: object) -> None:
+@pytest.mark.parametrize(("name", "argument"), arguments_of(int))
+@pytest.mark.parametrize("count", [True, 1.0, "1", Decimal(1)])
+def test_a_count_that_is_not_an_int_is_a_type_error(
+    name: str, argument: str, count: object
+) -> None:
     with pytest.raises(TypeError, match="must be an int"):
-        call("record_usage_and_increment", prompt_tokens=tokens)
+        ask(name, **{argument: count})
 
 
-def test_text_that_is_not_text_is_a_type_error() -> None:
+@pytest.mark.parametrize(("name", "argument"), arguments_of(str))
+def test_text_that_is_not_text_is_a_type_error(name: str, argument: str) -> None:
     with pytest.raises(TypeError, match="expected text"):
-        call("record_usage_and_increment", model=b"gpt-4o")
+        ask(name, **{argument: b"gpt-4o"})
 
 
-def test_a_document_that_is_not_a_mapping_is_a_type_error() -> None:
+@pytest.mark.parametrize(("name", "argument"), arguments_of(timedelta))
+def test_a_duration_that_is_not_a_timedelta_is_a_type_error(name: str, argument: str) -> None:
+    with pytest.raises(TypeError, match="must be a timedelta"):
+        ask(name, **{argument: 300})
+
+
+@pytest.mark.parametrize(("name", "argument"), arguments_of(bool))
+def test_a_flag_that_is_not_a_bool_is_a_type_error(name: str, argument: str) -> None:
+    with pytest.raises(TypeError, match="expected a bool"):
+        ask(name, **{argument: 1})
+
+
+@pytest.mark.parametrize(("name", "argument"), arguments_of(dict))
+def test_a_document_that_is_not_a_mapping_is_a_type_error(name: str, argument: str) -> None:
     with pytest.raises(TypeError, match="must be a mapping"):
-        call("upsert_intent_workflow", workflow_data=["name"])
+        ask(name, **{argument: ["name"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "document"),
+    [
+        ("settle_spend", "usage", {"input_tokens": 1.0}),
+        ("settle_spend", "usage", {"input_tokens": True}),
+        ("settle_spend", "usage", {1: 1}),
+        ("authorize_spend", "tags", {"team": 1}),
+        ("estimate_spend", "tags", {1: "search"}),
+    ],
+)
+def test_a_document_of_other_types_is_a_type_error(
+    name: str, argument: str, document: object
+) -> None:
+    with pytest.raises(TypeError, match=r"expected text|must be an int"):
+        ask(name, **{argument: document})
+
+
+@pytest.mark.parametrize("name", sorted(SENT))
+@pytest.mark.parametrize("item", [{"estimated_cost": "0.02"}, HOLD, None])
+def test_an_item_of_another_type_is_a_type_error(name: str, item: object) -> None:
+    with pytest.raises(TypeError, match="an item must be a"):
+        ask(name, items=[item])
+
+
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("authorize_spend_batch", SpendRequest(estimated_cost=0.02)),  # type: ignore[arg-type]
+        ("settle_spend_batch", Settlement(hold_id=HOLD, cost=0.02)),  # type: ignore[arg-type]
+    ],
+)
+def test_money_of_an_item_that_is_not_a_decimal_is_a_type_error(name: str, item: object) -> None:
+    with pytest.raises(TypeError, match="money must be a Decimal"):
+        ask(name, items=[item])
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(days=1), "86400.000000 seconds"),
+        (timedelta(seconds=0.5), "0.500000 seconds"),
+        (timedelta(microseconds=-1), "-0.000001 seconds"),
+        (timedelta.max, "86399999999999.999999 seconds"),
+    ],
+)
+def test_a_duration_is_sent_in_exact_seconds(duration: timedelta, text: str) -> None:
+    assert calls.as_text(duration) == text
 
 
 @pytest.mark.parametrize("amount", ["NaN", "-1", "1e30", "0.0000000000001"])
@@ -79,6 +177,12 @@ def test_the_value_of_money_is_left_to_the_database(amount: str) -> None:
 def test_an_optional_argument_left_out_is_not_sent() -> None:
     sent = calls.check_workflow_cost_limit(WORKFLOW, Decimal("0.02"))
     assert list(sent.arguments) == ["p_workflow_id", "p_additional_cost"]
+
+
+def test_no_limit_is_sent_as_null() -> None:
+    sent = calls.set_budget(ORGANIZATION, "organization", None, "month", None)
+    assert sent.arguments["p_limit"] is None
+    assert "p_slots" not in sent.arguments
 
 
 def test_the_organization_itself_is_sent_as_empty_scope_id() -> None:

@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from tallystick import AsyncClient, Client, calls, errors
-from tests.client.examples import ARGUMENTS, call
+from tests.client.examples import CALLS, READS, call, read
 
 # Extensions may put functions of their own into public; they are not ours to cover.
 EXPOSED = """
-select n.nspname, p.proname, p.proargnames[1:p.pronargs]
+select n.nspname, p.proname, coalesce(p.proargnames[1:p.pronargs], '{}')
 from pg_proc as p
 join pg_namespace as n on n.oid = p.pronamespace
 where n.nspname in ('public', 'metering', 'tenancy', 'audit')
@@ -30,8 +30,21 @@ def test_every_exposed_function_has_a_call_and_every_call_a_function(
         (schema, function): arguments
         for schema, function, arguments in connection.execute(EXPOSED).fetchall()
     }
-    known = {(made.schema, made.function): list(made.arguments) for made in map(call, ARGUMENTS)}
+    known = {(made.schema, made.function): list(made.arguments) for made in map(call, CALLS)}
     assert known == exposed
+
+
+@pytest.mark.parametrize("name", READS)
+def test_every_read_names_columns_of_an_exposed_relation(
+    connection: psycopg.Connection, name: str
+) -> None:
+    made = read(name)
+    rows = connection.execute(
+        "select column_name from information_schema.columns"
+        " where table_schema = %s and table_name = %s",
+        [made.schema, made.relation],
+    ).fetchall()
+    assert {*made.columns, *made.filters} <= {column for (column,) in rows}
 
 
 def test_the_error_classes_are_those_of_the_registry(connection: psycopg.Connection) -> None:
@@ -57,7 +70,8 @@ def test_sync_and_async_methods_have_the_signature_of_the_call(name: str) -> Non
 def test_sync_and_async_methods_return_the_same(name: str) -> None:
     returned = inspect.signature(getattr(Client, name)).return_annotation
     assert inspect.signature(getattr(AsyncClient, name)).return_annotation == returned
-    assert inspect.signature(getattr(calls, name)).return_annotation == f"Call[{returned}]"
+    kind = "Read" if name in READS else "Call"
+    assert inspect.signature(getattr(calls, name)).return_annotation == f"{kind}[{returned}]"
     assert inspect.iscoroutinefunction(getattr(AsyncClient, name))
     assert not inspect.iscoroutinefunction(getattr(Client, name))
 

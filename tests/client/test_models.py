@@ -9,7 +9,21 @@ from uuid import UUID
 
 import pytest
 
-from tallystick import Budget, Finding, Organization, Workflow
+from tallystick import (
+    AuthorizedItem,
+    Budget,
+    BudgetStatus,
+    Decision,
+    Finding,
+    Hold,
+    Organization,
+    RequestConflict,
+    SettledItem,
+    TallystickError,
+    Usage,
+    WaitingBudget,
+    Workflow,
+)
 from tallystick.models import from_row, to_decimal
 
 ID = UUID("00000000-0000-7000-8000-000000000001")
@@ -24,6 +38,8 @@ BUDGET = {
     "limit_usd": Decimal("25.000000000000"),
     "enforcement": "hard",
     "slot_count": 1,
+    "frozen_at": None,
+    "excess_usd": Decimal("0.000000000000"),
     "created_at": NOON,
     "updated_at": NOON,
 }
@@ -32,6 +48,7 @@ BUDGET_AS_JSON = {
     "id": str(ID),
     "organization_id": str(ID),
     "limit_usd": "25.000000000000",
+    "excess_usd": "0.000000000000",
     "created_at": "2026-11-21T12:00:00+00:00",
     "updated_at": "2026-11-21T13:00:00+01:00",
 }
@@ -105,7 +122,90 @@ def test_a_workflow_can_be_copied_pickled_and_taken_apart() -> None:
     assert dataclasses.asdict(workflow) == WORKFLOW
 
 
-@pytest.mark.parametrize("model", [Organization, Workflow, Budget, Finding])
+NOTHING = dict.fromkeys(field.name for field in dataclasses.fields(Decision))
+GRANT = {
+    **NOTHING,
+    "decision": "granted",
+    "hold_id": str(ID),
+    "held_usd": "0.020000000000",
+    "expires_at": "2026-11-21T12:10:00+00:00",
+}
+
+
+def test_a_decision_holds_exact_money_that_arrived_as_text() -> None:
+    decision = from_row(Decision, GRANT)
+    assert decision.granted
+    assert (decision.hold_id, decision.held_usd) == (ID, Decimal("0.02"))
+    assert decision.expires_at == NOON + timedelta(minutes=10)
+    assert decision.remaining_usd is None
+
+
+@pytest.mark.parametrize("decision", ["denied", "needs_approval", "settled"])
+def test_only_a_grant_is_granted(decision: str) -> None:
+    assert not from_row(Decision, {**NOTHING, "decision": decision}).granted
+
+
+def test_an_item_of_a_batch_has_its_decision() -> None:
+    row = {**GRANT, "item": 3, "error_code": None, "error_detail": None}
+    item = from_row(AuthorizedItem, row)
+    assert (item.item, item.granted, item.error) == (3, True, None)
+    assert item.decision == from_row(Decision, GRANT)
+
+
+def test_a_refused_item_has_an_error_of_its_class() -> None:
+    facts = {"request_id": "a"}
+    row = {**NOTHING, "item": 3, "error_code": "TS409", "error_detail": facts}
+    item = from_row(AuthorizedItem, row)
+    assert (item.decision, item.granted) == (None, False)
+    assert type(item.error) is RequestConflict
+    assert item.error.details == facts
+    assert "item 3" in str(item.error)
+
+
+def test_a_refused_settlement_with_a_code_of_its_own_is_the_plain_error() -> None:
+    settled = dict.fromkeys(field.name for field in dataclasses.fields(SettledItem))
+    item = from_row(SettledItem, {**settled, "item": 0, "error_code": "22P02"})
+    assert type(item.error) is TallystickError
+    assert item.error.details == {}
+
+
+HOLD = {
+    **dict.fromkeys(field.name for field in dataclasses.fields(Hold)),
+    "id": ID,
+    "organization_id": ID,
+    "state": "open",
+    "held_usd": Decimal("0.020000000000"),
+    "budget_ids": [ID, ID],
+    "tags": {"team": "search"},
+    "created_at": NOON,
+    "expires_at": NOON,
+}
+
+
+def test_an_array_of_ids_is_a_tuple_from_either_form() -> None:
+    hold = from_row(Hold, HOLD)
+    assert hold.budget_ids == (ID, ID)
+    assert from_row(Hold, {**HOLD, "budget_ids": [str(ID), str(ID)]}) == hold
+    with pytest.raises(TypeError, match="expected an array"):
+        from_row(Hold, {**HOLD, "budget_ids": str(ID)})
+
+
+MODELS = [
+    Organization,
+    Workflow,
+    Budget,
+    BudgetStatus,
+    WaitingBudget,
+    Decision,
+    Hold,
+    Usage,
+    AuthorizedItem,
+    SettledItem,
+    Finding,
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_models_are_frozen_slotted_and_keyword_only(model: type) -> None:
     assert model.__dataclass_params__.frozen
     assert "__dict__" not in dir(model)

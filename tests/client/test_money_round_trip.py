@@ -7,7 +7,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick import Client, Organization
+from tallystick import Client, Organization, Settlement, SpendRequest
 
 AMOUNTS = st.decimals(min_value=0, max_value=Decimal("999999999999.999999999999"), places=12)
 FEW = settings(
@@ -35,6 +35,38 @@ def test_a_decimal_in_a_document_returns_with_its_digits(
     stored = sync_client.upsert_intent_workflow(workflow_id, organization.id, document)
     assert stored.workflow_data["budget"] == amount
     assert stored.workflow_data["nested"] == {"list": [amount]}
+
+
+@FEW
+@given(estimate=AMOUNTS.filter(bool), cost=AMOUNTS, in_batches=st.booleans())
+def test_what_is_held_and_settled_returns_as_it_was_sent(
+    connection: psycopg.Connection,
+    sync_client: Client,
+    organization: Organization,
+    estimate: Decimal,
+    cost: Decimal,
+    in_batches: bool,
+) -> None:
+    with connection.transaction(force_rollback=True):
+        if in_batches:
+            request = SpendRequest(estimated_cost=estimate)
+            (item,) = sync_client.authorize_spend_batch(organization.id, [request])
+            decision = item.decision
+        else:
+            decision = sync_client.authorize_spend(organization.id, estimated_cost=estimate)
+        assert decision is not None
+        assert decision.hold_id is not None
+        assert decision.held_usd == estimate
+        assert sync_client.holds(organization.id)[0].held_usd == estimate
+        if in_batches:
+            settlement = Settlement(hold_id=decision.hold_id, cost=cost)
+            (settled,) = sync_client.settle_spend_batch(organization.id, [settlement])
+            assert (settled.cost, settled.unheld_usd) == (cost, max(cost - estimate, 0))
+        else:
+            usage = sync_client.settle_spend(decision.hold_id, cost=cost)
+            assert (usage.cost, usage.unheld_usd) == (cost, max(cost - estimate, 0))
+        assert sync_client.get_organization_monthly_ai_cost(organization.id) == cost
+        assert sync_client.budgets(organization.id)[0].settled_usd == cost
 
 
 @FEW

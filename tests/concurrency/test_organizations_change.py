@@ -1,13 +1,20 @@
 """Time zones and owners change while others act."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from psycopg import IsolationLevel
 
 from tests.support import races
 from tests.support.races import Connection, Tenant
-from tests.support.servers import Database
+from tests.support.servers import Database, Server
+
+
+@pytest.fixture(scope="module", name="database")
+def shared_database(server: Server, template: str) -> Iterator[Database]:
+    """One database for all tests here: each has an organization of its own."""
+    with server.clone(template) as database, races.warm(database):
+        yield database
 
 
 def test_the_time_zone_stays_when_usage_was_in_flight(database: Database) -> None:
@@ -49,7 +56,7 @@ def test_usage_that_waited_for_a_time_zone_falls_into_its_month(
     tenant = races.open_tenant(database, old)
     races.set_clock(database, "2026-12-01 02:00Z")
     if cap:
-        with races.connect(database) as connection:
+        with races.session(database) as connection:
             races.set_month_cap(connection, tenant, cap)
     with races.rivals(database) as (spender, manager):
         manager.do(races.set_time_zone, tenant, new)
@@ -60,14 +67,16 @@ def test_usage_that_waited_for_a_time_zone_falls_into_its_month(
         spender.commit()
         months = spender.do(
             races.one,
-            "select array_agg(month::text) from public.ai_cost_by_organization_month",
+            "select array_agg(month::text) from public.ai_cost_by_organization_month"
+            " where organization_id = %s",
+            tenant.organization,
         )
         assert months == [month]
         spender.commit()
     races.assert_books(database, tenant, "1.00", 1)
     # And the next month of the new zone begins where it should.
     races.set_clock(database, "2027-01-02 00:00Z")
-    with races.connect(database) as connection:
+    with races.session(database) as connection:
         races.record(connection, tenant, "2.00")
     races.assert_books(database, tenant, "3.00", 2)
 
@@ -79,28 +88,34 @@ def open_company(database: Database) -> Tenant:
     """Open an organization with three owners."""
     tenant = races.open_tenant(database)
     insert = "insert into tenancy.memberships (organization_id, user_id, role) values (%s, %s, %s)"
-    with races.connect(database) as connection:
+    with races.session(database) as connection:
         for owner in OWNERS:
             connection.execute(insert, (tenant.organization, owner, "owner"))
     return tenant
 
 
-def leave(connection: Connection, owner: str) -> None:
-    connection.execute("delete from tenancy.memberships where user_id = %s", (owner,))
-
-
-def step_down(connection: Connection, owner: str) -> None:
+def leave(connection: Connection, tenant: Tenant, owner: str) -> None:
     connection.execute(
-        "update tenancy.memberships set role = 'member' where user_id = %s", (owner,)
+        "delete from tenancy.memberships where (organization_id, user_id) = (%s, %s)",
+        (tenant.organization, owner),
     )
 
 
-def owners(database: Database) -> list[str]:
-    with races.connect(database) as connection:
+def step_down(connection: Connection, tenant: Tenant, owner: str) -> None:
+    connection.execute(
+        "update tenancy.memberships set role = 'member'"
+        " where (organization_id, user_id) = (%s, %s)",
+        (tenant.organization, owner),
+    )
+
+
+def owners(database: Database, tenant: Tenant) -> list[str]:
+    with races.session(database) as connection:
         left: list[str] = races.one(
             connection,
             "select coalesce(array_agg(user_id::text order by user_id), '{}')"
-            " from tenancy.memberships where role = 'owner'",
+            " from tenancy.memberships where organization_id = %s and role = 'owner'",
+            tenant.organization,
         )
     return left
 
@@ -110,41 +125,43 @@ def owners(database: Database) -> list[str]:
     "isolation", [None, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
 )
 def test_two_owners_who_remove_each_other_leave_one(
-    database: Database, go: Callable[[Connection, str], None], isolation: IsolationLevel | None
+    database: Database,
+    go: Callable[[Connection, Tenant, str], None],
+    isolation: IsolationLevel | None,
 ) -> None:
-    open_company(database)
-    with races.connect(database) as connection:
-        go(connection, OWNERS[2])
+    tenant = open_company(database)
+    with races.session(database) as connection:
+        go(connection, tenant, OWNERS[2])
     with races.rivals(database, 2, isolation) as (first, second):
         second.do(races.one, "select count(*) from tenancy.memberships")
-        first.do(go, OWNERS[1])
-        other = second.start(races.code_of(go), OWNERS[0])
+        first.do(go, tenant, OWNERS[1])
+        other = second.start(races.code_of(go), tenant, OWNERS[0])
         second.wait_until_blocked(other)
         first.commit()
         assert other.result(races.PATIENCE) == ("40001" if isolation else "23001")
-    assert owners(database) == OWNERS[:1]
+    assert owners(database, tenant) == OWNERS[:1]
 
 
 @pytest.mark.parametrize("go", [leave, step_down])
 def test_owners_who_go_at_once_do_not_wait_in_a_circle(
-    database: Database, go: Callable[[Connection, str], None]
+    database: Database, go: Callable[[Connection, Tenant, str], None]
 ) -> None:
-    open_company(database)
+    tenant = open_company(database)
     with races.rivals(database, 3) as (undecided, first, second):
-        undecided.do(step_down, OWNERS[0])
-        one = first.start(races.code_of(go), OWNERS[2])
+        undecided.do(step_down, tenant, OWNERS[0])
+        one = first.start(races.code_of(go), tenant, OWNERS[2])
         first.wait_until_blocked(one)
-        other = second.start(races.code_of(go), OWNERS[1])
+        other = second.start(races.code_of(go), tenant, OWNERS[1])
         second.wait_until_blocked(other)
         undecided.rollback()
         assert (one.result(races.PATIENCE), other.result(races.PATIENCE)) == ("00000", "00000")
-    assert owners(database) == OWNERS[:1]
+    assert owners(database, tenant) == OWNERS[:1]
 
 
 def test_spend_does_not_wait_for_owners_who_go(database: Database) -> None:
     tenant = open_company(database)
     with races.rivals(database) as (owner, spender):
-        owner.do(leave, OWNERS[0])
+        owner.do(leave, tenant, OWNERS[0])
         spender.do(races.record, tenant)
         spender.commit()
     races.assert_books(database, tenant, "0.10", 1)

@@ -14,7 +14,7 @@ from tests.support.servers import Database, Server
 @pytest.fixture(scope="module", name="database")
 def shared_database(server: Server, template: str) -> Iterator[Database]:
     """One database for all tests here: each has an organization of its own."""
-    with server.clone(template) as database:
+    with server.clone(template) as database, races.warm(database):
         yield database
 
 
@@ -36,7 +36,7 @@ def test_one_request_from_many_connections_is_one_record(database: Database) -> 
 def test_a_lost_answer_is_retried_on_a_new_connection(database: Database) -> None:
     tenant = races.open_tenant(database)
     for _ in range(2):
-        with races.connect(database) as connection:
+        with races.session(database) as connection:
             races.record(connection, tenant, "0.42", "request 1")
     races.assert_books(database, tenant, "0.42", 1)
 
@@ -89,7 +89,7 @@ def test_a_refused_request_does_not_undo_what_came_before_its_savepoint(
     database: Database,
 ) -> None:
     tenant = races.open_tenant(database)
-    with races.connect(database) as connection:
+    with races.session(database) as connection:
         races.record(connection, tenant, "0.42", "request 1")
         with pytest.raises(psycopg.Error) as refusal, connection.transaction():
             races.record(connection, tenant, "0.43", "request 1")

@@ -29,6 +29,14 @@ as $$
   insert into metering.workflows (organization_id) values (p_organization_id) returning id
 $$;
 
+create function tests.venture(p_organization_id uuid)
+returns uuid
+language sql
+as $$
+  insert into tenancy.ventures (organization_id, name) values (p_organization_id, 'Venture')
+  returning id
+$$;
+
 -- A new person with a role in the organization.
 create function tests.member(p_organization_id uuid, p_role text default 'member')
 returns uuid
@@ -69,4 +77,91 @@ as $$
     p_completion_tokens => 20,
     p_cost => p_cost
   )
+$$;
+
+-- Holds money for a call and returns the hold; null where it is denied.
+create function tests.hold(
+  p_organization_id uuid,
+  p_cost numeric,
+  p_model text default 'gpt-4o',
+  p_expires_in interval default '10 minutes'
+)
+returns uuid
+language sql
+as $$
+  select hold_id from public.authorize_spend(
+    p_organization_id, p_model, p_cost, p_expires_in => p_expires_in
+  )
+$$;
+
+-- Settles a hold at a cost and returns the usage.
+create function tests.settle(p_hold_id uuid, p_cost numeric)
+returns uuid
+language sql
+as $$
+  select id from public.settle_spend(p_hold_id, null, p_cost)
+$$;
+
+-- Sets a budget and returns its id.
+create function tests.cap(
+  p_organization_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_window text,
+  p_limit numeric,
+  p_enforcement text default 'hard',
+  p_slots integer default null
+)
+returns uuid
+language sql
+as $$
+  select id from metering.set_budget(
+    p_organization_id, p_scope, p_scope_id, p_window, p_limit, p_enforcement, p_slots
+  )
+$$;
+
+-- The budget of a scope and window; null where there is none.
+create function tests.budget(
+  p_organization_id uuid,
+  p_scope text,
+  p_scope_id text,
+  p_window text
+)
+returns uuid
+language sql
+as $$
+  select b.id from metering.budgets as b
+  where b.organization_id = p_organization_id
+    and b.scope_key = p_scope || ':' || p_scope_id
+    and b.time_window = p_window
+$$;
+
+-- What a budget's slots sum up to, and whether it is closed.
+create function tests.figures(p_budget_id uuid)
+returns table (settled numeric, held numeric, remaining numeric, is_closed boolean)
+language sql
+as $$
+  select
+    sum(s.settled_usd),
+    sum(s.held_usd),
+    sum(s.available_usd) - coalesce(sum(s.debt_usd), 0),
+    bool_or(s.debt_usd is not null)
+  from metering.budget_slots as s
+  where s.budget_id = p_budget_id
+$$;
+
+-- The facts (DETAIL) a statement is refused with; null where it succeeds.
+create function tests.facts_of(p_statement text)
+returns jsonb
+language plpgsql
+as $$
+declare
+  v_detail text;
+begin
+  execute p_statement;
+  return null;
+exception when others then
+  get stacked diagnostics v_detail = pg_exception_detail;
+  return coalesce(nullif(v_detail, ''), '{}');
+end
 $$;

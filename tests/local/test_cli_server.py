@@ -115,14 +115,34 @@ def test_migrate_says_when_the_bootstrap_is_missing(tallystick: Run, server: Ser
 
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/nowhere", "nonsense"])
-@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--bootstrap"], ["verify"], ["demo"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["migrate"],
+        ["migrate", "--bootstrap"],
+        ["verify"],
+        ["demo"],
+        ["doctor"],
+        ["budgets", "list"],
+        ["holds", "expire"],
+    ],
+)
 def test_a_database_that_cannot_be_reached_is_one_line(
     tallystick: Run, url: str, command: list[str]
 ) -> None:
     assert_one_line(tallystick(*command, "--database-url", url))
 
 
-@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--bootstrap"], ["verify"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["migrate"],
+        ["migrate", "--bootstrap"],
+        ["verify"],
+        ["budgets", "freeze"],
+        ["holds", "expire"],
+    ],
+)
 def test_a_role_without_rights_is_told_so_in_one_line(
     tallystick: Run, server: Server, database: Database, command: list[str]
 ) -> None:

@@ -2,10 +2,9 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import settings
@@ -22,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from tests.support import races
-from tests.support.properties import code, examples, money
+from tests.support.properties import code, examples, money, window_of
 from tests.support.races import Connection
 from tests.support.servers import Database
 
@@ -57,22 +56,17 @@ class Organization:
     id: uuid.UUID
     zone: str
     frozen: bool = False
-    month_cap: Decimal | None = None
+    caps: dict[str, Decimal] = field(default_factory=dict)  # of the organization, by window
     workflow_caps: dict[uuid.UUID, Decimal | None] = field(default_factory=dict)
     usages: list[Usage] = field(default_factory=list)
     requests: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def day(self, instant: datetime) -> date:
-        return instant.astimezone(ZoneInfo(self.zone)).date()
-
     def total(self, workflow: uuid.UUID) -> Decimal:
         return sum((u.cost for u in self.usages if u.workflow == workflow), Decimal(0))
 
-    def month(self, now: datetime) -> Decimal:
-        month = self.day(now).replace(day=1)
-        return sum(
-            (u.cost for u in self.usages if self.day(u.at).replace(day=1) == month), Decimal(0)
-        )
+    def spent(self, window: str, now: datetime) -> Decimal:
+        start, end = window_of(window, now, self.zone)
+        return sum((u.cost for u in self.usages if start <= u.at < end), Decimal(0))
 
 
 def effective_cap(stored: Decimal | None, stated: Decimal, default: Decimal) -> Decimal:
@@ -137,11 +131,20 @@ class Books(RuleBasedStateMachine):
         self.put_budget(organization, "workflow", str(workflow), "total", limit)
         organization.workflow_caps[workflow] = limit
 
-    @rule(owner=workflows, limit=limits | st.none())
-    def cap_month(self, owner: tuple[Organization, uuid.UUID], limit: Decimal | None) -> None:
+    @rule(
+        owner=workflows,
+        window=st.sampled_from(["month", "week", "day", "hour"]),
+        limit=limits | st.none(),
+    )
+    def cap_organization(
+        self, owner: tuple[Organization, uuid.UUID], window: str, limit: Decimal | None
+    ) -> None:
         organization, _ = owner
-        self.put_budget(organization, "organization", "", "month", limit)
-        organization.month_cap = limit
+        if limit is not None or window in organization.caps:
+            self.put_budget(organization, "organization", "", window, limit)
+        organization.caps.pop(window, None)
+        if limit is not None:
+            organization.caps[window] = limit
 
     def put_budget(
         self,
@@ -253,8 +256,8 @@ class Books(RuleBasedStateMachine):
         self.assert_quota(organization, stated)
 
     def assert_quota(self, organization: Organization, stated: Decimal) -> None:
-        spent = organization.month(self.now)
-        cap = effective_cap(organization.month_cap, stated, DEFAULT_QUOTA)
+        spent = organization.spent("month", self.now)
+        cap = effective_cap(organization.caps.get("month"), stated, DEFAULT_QUOTA)
         query = "select public.check_organization_monthly_quota(%s, %s)"
         expected = not organization.frozen and spent < cap
         assert self.ask(query, organization.id, stated) is expected
@@ -286,26 +289,25 @@ class Books(RuleBasedStateMachine):
 
     def assert_counters(self, organization: Organization) -> None:
         rows = self.connection.execute(
-            "select b.id, b.scope, b.limit_usd, sum(s.settled_usd), sum(s.available_usd),"
-            " sum(s.debt_usd), nullif(min(s.window_start), '-infinity')"
+            "select b.id, b.scope, b.time_window, b.limit_usd, sum(s.settled_usd), sum(s.held_usd),"
+            " sum(s.available_usd) - coalesce(sum(s.debt_usd), 0), count(s.debt_usd) > 0,"
+            " nullif(min(s.window_start), '-infinity')"
             " from metering.budgets as b join metering.budget_slots as s"
             " on s.organization_id = b.organization_id and s.budget_id = b.id"
             " where b.organization_id = %s and b.id <> b.organization_id"
-            " group by b.id, b.scope, b.limit_usd",
+            " group by b.id, b.scope, b.time_window, b.limit_usd",
             (organization.id,),
         ).fetchall()
-        for budget, scope, limit, settled, available, debt, window in rows:
+        assert len(rows) == len(organization.workflow_caps) + len(organization.caps)
+        for budget, scope, window, limit, settled, held, remaining, closed, start in rows:
             if scope == "workflow":
                 expected, cap = organization.total(budget), organization.workflow_caps[budget]
             else:
-                expected, cap = organization.month(window), organization.month_cap
-            assert (limit, settled) == (cap, expected)
-            if cap is None:
-                assert (available, debt) == (None, 0)
-            else:
-                assert available == max(cap - expected, Decimal(0))
-                assert debt == max(expected - cap, Decimal(0))
-        totals = dict(
+                expected, cap = organization.spent(window, start), organization.caps[window]
+            assert (limit, settled, held) == (cap, expected, 0)
+            assert remaining == (None if cap is None else cap - expected)
+            assert closed is (cap is not None and cap < expected)
+        totals: dict[uuid.UUID, Decimal] = dict(
             self.connection.execute(
                 "select id, (workflow_data ->> 'total_ai_cost')::numeric"
                 " from public.intent_workflows where organization_id = %s",
@@ -324,7 +326,7 @@ class Books(RuleBasedStateMachine):
                 room = max(cap - organization.total(workflow), Decimal(0))
                 self.assert_check(organization, workflow, room, stated)
                 self.assert_check(organization, workflow, room + ONE_UNIT, stated)
-        spent = organization.month(self.now)
+        spent = organization.spent("month", self.now)
         for stated in (DEFAULT_QUOTA, spent, spent + ONE_UNIT):
             self.assert_quota(organization, stated)
 
@@ -334,7 +336,10 @@ class Books(RuleBasedStateMachine):
 def test_every_answer_and_total_is_as_the_model_predicts(database: Database) -> None:
     races.set_clock(database, "2026-10-31 12:00Z")
     with races.connect(database, races.OWNER) as connection:
-        run_state_machine_as_test(
-            lambda: Books(connection),
-            settings=settings(examples(15), stateful_step_count=30),
-        )
+
+        class HereAndNow(Books):
+            def __init__(self) -> None:
+                super().__init__(connection)
+
+        size = settings(examples(15), stateful_step_count=30)
+        run_state_machine_as_test(HereAndNow, settings=size)

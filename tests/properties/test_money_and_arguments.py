@@ -20,6 +20,13 @@ RECORD = (
     " p_model => %s, p_prompt_tokens => %s, p_completion_tokens => %s, p_cost => %s,"
     " p_request_id => %s)"
 )
+AUTHORIZE = "select (public.authorize_spend(%s, p_estimated_cost => %s)).hold_id"
+AUTHORIZE_PARTLY = (
+    "select public.authorize_spend(%s, p_estimated_cost => 1, p_allow_partial => true,"
+    " p_minimum => %s)"
+)
+SETTLE = "select public.settle_spend(%s, p_cost => %s)"
+EXTEND = "select public.extend_hold(%s, p_additional_cost => %s)"
 INVALID_ARGUMENT = "22023"
 INT_MAX = 2**31 - 1
 
@@ -30,6 +37,8 @@ select
   (select count(*) from metering.usage_rollups),
   (select count(*) from metering.request_keys),
   (select sum(settled_usd) from metering.budget_slots),
+  (select sum(held_usd) from metering.budget_slots),
+  (select sum(held_usd) from metering.holds where state = 'open'),
   (select count(*) from metering.budgets),
   (select count(*) from metering.budgets where limit_usd is not null)
 """
@@ -153,7 +162,7 @@ def test_totals_are_exact_sums(
             "select sum(total_cost) from public.ai_cost_by_workflow",
         ):
             assert races.one(connection, query) == sum(costs)
-        average = (sum(costs) / len(costs)).quantize(Decimal("1e-12"), ROUND_HALF_EVEN)
+        average = (sum(costs, Decimal(0)) / len(costs)).quantize(Decimal("1e-12"), ROUND_HALF_EVEN)
         assert races.one(connection, "select avg_cost from public.ai_cost_by_model") == average
 
 
@@ -178,12 +187,73 @@ def test_what_is_no_amount_is_refused_everywhere(
         ("select public.estimate_workflow_cost_limit(%s, %s)", tenant.workflow),
         ("select public.estimate_workflow_cost_limit(%s, 1, %s)", tenant.workflow),
         ("select public.check_organization_monthly_quota(%s, %s)", tenant.organization),
-        (
-            "select metering.set_budget(%s, 'organization', null, 'month', %s)",
-            tenant.organization,
-        ),
     ):
         refused_without_a_row(connection, query, owner, amount)
+
+
+@examples(40)
+@given(amount=invalid_money.filter(lambda amount: amount is not None))
+def test_what_is_no_amount_is_no_limit(
+    tenant: Tenant, connection: Connection, amount: Decimal
+) -> None:
+    query = "select metering.set_budget(%s, 'organization', null, 'month', %s)"
+    refused_without_a_row(connection, query, tenant.organization, amount)
+
+
+@examples(60)
+@given(amount=invalid_money, zero=st.sampled_from([Decimal(0), Decimal("0.000")]))
+def test_what_is_no_amount_is_never_held_or_settled(
+    tenant: Tenant, connection: Connection, amount: Decimal | None, zero: Decimal
+) -> None:
+    with undone(connection):
+        hold = races.one(connection, AUTHORIZE, tenant.organization, Decimal(1))
+        for bad in (amount, zero):
+            refused_without_a_row(connection, AUTHORIZE, tenant.organization, bad)
+            refused_without_a_row(connection, AUTHORIZE_PARTLY, tenant.organization, bad)
+        refused_without_a_row(connection, SETTLE, hold, amount)
+        refused_without_a_row(connection, EXTEND, hold, amount)
+        query = "select public.estimate_spend(%s, p_estimated_cost => %s)"
+        refused_without_a_row(connection, query, tenant.organization, amount)
+
+
+@examples(40)
+@given(
+    held=money(10**6).filter(bool),
+    more=money(10**6),
+    cost=money(10**6),
+    tokens=st.tuples(st.integers(0, INT_MAX), st.integers(0, INT_MAX)),
+)
+@example(Decimal("1e-12"), Decimal(0), Decimal("999999.999999999999"), (INT_MAX, INT_MAX))
+@example(Decimal("0.10"), Decimal("0.1000"), Decimal("0.2"), (0, 0))
+def test_what_is_held_and_settled_is_read_back_to_the_last_digit(
+    tenant: Tenant,
+    connection: Connection,
+    held: Decimal,
+    more: Decimal,
+    cost: Decimal,
+    tokens: tuple[int, int],
+) -> None:
+    with undone(connection), localcontext(prec=60):
+        hold = races.one(connection, AUTHORIZE, tenant.organization, held)
+        connection.execute("select public.extend_hold(%s, interval '1 hour', %s)", (hold, more))
+        assert counters(connection) == (Decimal(0), held + more)
+        usage = json.dumps({"input_tokens": tokens[0], "output_tokens": tokens[1]})
+        row = connection.execute(
+            "select cost, unheld_usd, prompt_tokens, completion_tokens"
+            " from public.settle_spend(%s, %s, %s)",
+            (hold, usage, cost),
+        ).fetchone()
+        assert row == (cost, max(cost - held - more, Decimal(0)), *tokens)
+        assert counters(connection) == (cost, Decimal(0))
+        assert connection.execute("select * from audit.verify_integrity()").fetchall() == []
+
+
+def counters(connection: Connection) -> Any:
+    """Return what all budgets together say is settled and held; there is but one here."""
+    return connection.execute(
+        "select sum(settled_usd), sum(held_usd) from metering.budget_slots"
+        " where budget_id = organization_id"
+    ).fetchone()
 
 
 @examples(40)
@@ -276,7 +346,9 @@ documents = st.dictionaries(
 def content_hash(connection: Connection, document: Any) -> str:
     """Return the hash of a document; Python writes the JSON, so key order is ours to choose."""
     text = json.dumps(document)
-    result: str = races.one(connection, "select private.content_hash(%s::jsonb)", text)
+    result: str = races.one(
+        connection, "select private.content_hash(private.canonical_text(%s::jsonb))", text
+    )
     return result
 
 
@@ -309,10 +381,10 @@ def test_a_content_hash_is_about_facts_not_their_form(
 
 @examples(30)
 @given(amount=money(), zeros=st.integers(1, 6))
-def test_a_content_hash_ignores_trailing_zeros_of_money(
+def test_canonical_text_ignores_trailing_zeros_of_money(
     owner: Connection, amount: Decimal, zeros: int
 ) -> None:
-    query = "select private.content_hash(jsonb_build_object('cost', %s::numeric))"
+    query = "select private.canonical_text(jsonb_build_object('cost', %s::numeric))"
     padded = f"{amount:f}" + ("" if "." in f"{amount:f}" else ".") + "0" * zeros
     assert races.one(owner, query, amount) == races.one(owner, query, Decimal(padded))
     more = amount + Decimal("1e-12")

@@ -4,14 +4,15 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import races
-from tests.support.properties import examples, instants, undone
+from tests.support.properties import examples, instants, local_day, undone, window_of
 from tests.support.races import Connection, Tenant
 from tests.support.servers import Database
 
@@ -38,7 +39,10 @@ ZONES = [
     "Asia/Tokyo",
 ]
 zones = st.sampled_from(ZONES)
+whole_hour_zones = st.sampled_from([zone for zone in ZONES if zone != "Australia/Lord_Howe"])
+any_zone = zones | st.integers(0, 10_000)  # by name, or by its place among those of the server
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def at(text: str) -> datetime:
@@ -46,21 +50,7 @@ def at(text: str) -> datetime:
 
 
 def month_of(instant: datetime, zone: str) -> date:
-    return instant.astimezone(ZoneInfo(zone)).date().replace(day=1)
-
-
-def start_of_month(instant: datetime, zone: str) -> datetime:
-    """Return the first instant of the month, found by search and not by calendar rules."""
-    month = month_of(instant, zone)
-    midnight = datetime(month.year, month.month, 1, tzinfo=UTC)
-    before, after = midnight - timedelta(hours=48), midnight + timedelta(hours=48)
-    while after - before > timedelta(microseconds=1):
-        middle = before + (after - before) // 2
-        if month_of(middle, zone) < month:
-            before = middle
-        else:
-            after = middle
-    return after
+    return local_day(instant, zone).replace(day=1)
 
 
 def near_month_ends(first_year: int, last_year: int) -> st.SearchStrategy[datetime]:
@@ -74,6 +64,12 @@ def near_month_ends(first_year: int, last_year: int) -> st.SearchStrategy[dateti
 
 
 times = near_month_ends(2015, 2037) | instants(2015, 2037)
+# Clocks change at full and half hours.
+near_hours = st.builds(
+    lambda hours, offset: datetime(2015, 1, 1, tzinfo=UTC) + timedelta(hours=hours / 2) + offset,
+    st.integers(0, 2 * 24 * 365 * 22),
+    st.sampled_from([-MICROSECOND, timedelta(0), MICROSECOND]),
+)
 
 
 @pytest.fixture
@@ -82,47 +78,167 @@ def owner(database: Database) -> Iterator[Connection]:
         yield connection
 
 
-@examples(120)
-@given(cases=st.lists(st.tuples(times, zones), min_size=1, max_size=20))
-# Havana's clocks go back over the midnight that begins November 2026: it happens twice.
-@example([(at("2026-11-01 03:59:59.999999"), "America/Havana")])
-@example([(at("2026-11-01 04:00"), "America/Havana")])
-@example([(at("2026-11-01 04:59:59"), "America/Havana")])
-@example([(at("2026-11-01 05:00"), "America/Havana"), (at("2026-12-01 05:00"), "America/Havana")])
-# Half an hour back, on the first of April.
-@example([(at("2029-03-31 13:00"), "Australia/Lord_Howe")])
-@example([(at("2029-03-31 15:15"), "Australia/Lord_Howe")])
-# Apia had no 30 December 2011.
-@example([(at("2011-12-30 09:59:59"), "Pacific/Apia"), (at("2011-12-30 10:00"), "Pacific/Apia")])
-@example([(at("2011-12-31 10:00"), "Pacific/Apia"), (at("2012-01-01 09:00"), "Pacific/Apia")])
-@example([(at("2026-12-31 18:14:59.9"), "Asia/Kathmandu")])
-@example([(at("2026-12-31 18:15"), "Asia/Kathmandu")])
-def test_a_month_begins_with_its_first_instant(
-    owner: Connection, cases: list[tuple[datetime, str]]
-) -> None:
-    instants_, zones_ = [case[0] for case in cases], [case[1] for case in cases]
-    rows = owner.execute(
-        "select private.window_start('month', instant, zone), private.local_day(instant, zone)"
-        " from unnest(%s::timestamptz[], %s::text[]) with ordinality as c (instant, zone, place)"
-        " order by place",
-        (instants_, zones_),
-    ).fetchall()
+@pytest.fixture
+def every_zone(owner: Connection) -> list[str]:
+    """Every time zone the server knows."""
+    rows = owner.execute("select name from pg_timezone_names order by name").fetchall()
     owner.rollback()
-    assert rows == [
-        (start_of_month(instant, zone), instant.astimezone(ZoneInfo(zone)).date())
-        for instant, zone in cases
+    return [row[0] for row in rows]
+
+
+def zone_of(which: str | int, every_zone: list[str]) -> str:
+    return which if isinstance(which, str) else every_zone[which % len(every_zone)]
+
+
+Case = tuple[datetime, str]
+
+
+def windows(connection: Connection, window: str, cases: list[Case]) -> list[Any]:
+    """Return start and end of the window of each instant in its zone, as the database has them."""
+    with undone(connection):
+        return connection.execute(
+            "select private.window_start(%s, instant, zone), private.window_end(%s, instant, zone)"
+            " from unnest(%s::timestamptz[], %s::text[]) with ordinality"
+            " as c (instant, zone, place)"
+            " order by place",
+            (window, window, [case[0] for case in cases], [case[1] for case in cases]),
+        ).fetchall()
+
+
+@examples(100)
+@given(
+    window=st.sampled_from(["hour", "day", "week", "month"]),
+    cases=st.lists(st.tuples(times, whole_hour_zones), min_size=1, max_size=20),
+)
+# Havana's clocks go back over the midnight that begins November 2026: it happens twice.
+@example("month", [(at("2026-11-01 03:59:59.999999"), "America/Havana")])
+@example("month", [(at("2026-11-01 04:00"), "America/Havana")])
+@example("day", [(at("2026-11-01 04:59:59"), "America/Havana")])
+@example("hour", [(at("2026-11-01 04:59:59"), "America/Havana")])
+@example("hour", [(at("2026-11-01 05:00"), "America/Havana")])
+@example("week", [(at("2026-11-01 05:00"), "America/Havana")])
+@example("month", [(at("2026-12-01 05:00"), "America/Havana")])
+# Santiago's clocks jump from midnight to one o'clock: the day begins at one.
+@example("day", [(at("2026-09-06 03:59:59"), "America/Santiago")])
+@example("day", [(at("2026-09-06 04:00"), "America/Santiago")])
+@example("hour", [(at("2026-09-06 04:00"), "America/Santiago")])
+# Apia had no 30 December 2011.
+@example("day", [(at("2011-12-30 09:59:59"), "Pacific/Apia")])
+@example("day", [(at("2011-12-30 10:00"), "Pacific/Apia")])
+@example("week", [(at("2011-12-30 10:00"), "Pacific/Apia")])
+@example("month", [(at("2011-12-31 10:00"), "Pacific/Apia")])
+@example("month", [(at("2012-01-01 09:00"), "Pacific/Apia")])
+@example("month", [(at("2026-12-31 18:14:59.9"), "Asia/Kathmandu")])
+@example("month", [(at("2026-12-31 18:15"), "Asia/Kathmandu")])
+def test_windows_are_those_of_the_calendar(
+    owner: Connection, window: str, cases: list[Case]
+) -> None:
+    assert windows(owner, window, cases) == [
+        window_of(window, instant, zone) for instant, zone in cases
     ]
 
 
 @examples(40)
-@given(instant=times, zone=zones, session=zones)
+@given(cases=st.lists(st.tuples(times, zones), min_size=1, max_size=20))
+# Half an hour back, on the first of April.
+@example([(at("2029-03-31 13:00"), "Australia/Lord_Howe")])
+@example([(at("2029-03-31 15:15"), "Australia/Lord_Howe")])
+def test_days_and_months_are_those_of_the_calendar_in_every_zone(
+    owner: Connection, cases: list[Case]
+) -> None:
+    for window in ("day", "week", "month"):
+        assert windows(owner, window, cases) == [
+            window_of(window, instant, zone) for instant, zone in cases
+        ]
+    with undone(owner):
+        days = owner.execute(
+            "select private.local_day(instant, zone)"
+            " from unnest(%s::timestamptz[], %s::text[]) with ordinality"
+            " as c (instant, zone, place)"
+            " order by place",
+            ([case[0] for case in cases], [case[1] for case in cases]),
+        ).fetchall()
+    assert days == [(local_day(instant, zone),) for instant, zone in cases]
+
+
+@examples(100)
+@given(
+    window=st.sampled_from(["hour", "day", "week", "month"]),
+    cases=st.lists(st.tuples(times | near_hours, st.integers(0, 10_000)), min_size=1, max_size=20),
+    share=st.floats(0, 1, exclude_max=True),
+)
+@example("hour", [(at("2026-04-04 14:45"), 0)], 0.99)
+@example("hour", [(at("2026-04-04 15:00"), 0)], 0.0)
+@example("hour", [(at("2026-10-03 15:29:59"), 0)], 0.5)
+def test_windows_follow_one_another_without_gap_or_overlap(
+    owner: Connection,
+    every_zone: list[str],
+    window: str,
+    cases: list[tuple[datetime, str | int]],
+    share: float,
+) -> None:
+    placed = [(instant, zone_of(which, every_zone)) for instant, which in cases]
+    found = windows(owner, window, placed)
+    for (instant, zone), (start, end) in zip(placed, found, strict=True):
+        assert start <= instant < end, zone
+    # Wherever in a window one looks, it is the same window.
+    for looked in (
+        [start for start, _ in found],
+        [end - MICROSECOND for _, end in found],
+        [min(start + (end - start) * share, end - MICROSECOND) for start, end in found],
+    ):
+        where = [(instant, zone) for instant, (_, zone) in zip(looked, placed, strict=True)]
+        assert windows(owner, window, where) == found
+    # The next one begins with its end.
+    ends = [(end, zone) for (_, end), (_, zone) in zip(found, placed, strict=True)]
+    following = windows(owner, window, ends)
+    assert [start for start, _ in following] == [end for end, _ in ends]
+    assert all(start < end for start, end in following)
+
+
+@examples(60)
+@given(
+    window=st.sampled_from(["hour", "day", "week", "month"]),
+    moments=st.lists(times | near_hours, min_size=2, max_size=20),
+    which=any_zone,
+)
+def test_windows_move_forward_with_time(
+    owner: Connection,
+    every_zone: list[str],
+    window: str,
+    moments: list[datetime],
+    which: str | int,
+) -> None:
+    zone = zone_of(which, every_zone)
+    found = windows(owner, window, [(moment, zone) for moment in sorted(moments)])
+    assert found == sorted(found)
+    for (start, end), (later_start, later_end) in pairwise(found):
+        assert (start, end) == (later_start, later_end) or end <= later_start
+
+
+def test_a_total_never_begins_or_ends(owner: Connection) -> None:
+    assert races.one(
+        owner,
+        "select (private.window_start('total', now(), 'UTC'),"
+        " private.window_end('total', now(), 'UTC'))"
+        " = (timestamptz '-infinity', timestamptz 'infinity')",
+    )
+
+
+@examples(40)
+@given(
+    instant=times,
+    window=st.sampled_from(["hour", "day", "week", "month"]),
+    zone=whole_hour_zones,
+    session=zones,
+)
 def test_the_session_time_zone_does_not_matter(
-    owner: Connection, instant: datetime, zone: str, session: str
+    owner: Connection, instant: datetime, window: str, zone: str, session: str
 ) -> None:
     with undone(owner):
         owner.execute("select set_config('timezone', %s, true)", (session,))
-        start = races.one(owner, "select private.window_start('month', %s, %s)", instant, zone)
-    assert start == start_of_month(instant, zone)
+        found = windows(owner, window, [(instant, zone)])
+    assert found == [window_of(window, instant, zone)]
 
 
 @examples(40)
@@ -133,22 +249,25 @@ def test_the_session_time_zone_does_not_matter(
         st.tuples(st.timedeltas(timedelta(days=-70), timedelta(0)), st.integers(1, 10**13)),
         max_size=6,
     ),
-    capped=st.booleans(),
+    capped=st.sets(st.sampled_from(["hour", "day", "week", "month"])),
 )
 @example(
     "America/Havana",
     at("2026-11-01 04:30"),
     [(timedelta(hours=-1), 1), (timedelta(0), 2), (timedelta(minutes=-20), 4)],
-    True,
+    {"month"},
 )
-@example("Pacific/Apia", at("2027-01-01 00:00"), [(timedelta(hours=-14), 1)], True)
+@example("Pacific/Apia", at("2027-01-01 00:00"), [(timedelta(hours=-14), 1)], {"month"})
+@example("UTC", at("2026-11-20 12:00"), [(timedelta(days=-17), 1)], {"day"})
+# The first of November 2026 is a Sunday, of a week that began in October.
+@example("UTC", at("2026-11-01 12:00"), [(timedelta(days=-1), 1)], {"week"})
 def test_the_monthly_cost_is_that_of_the_month_in_the_organizations_zone(
     database: Database,
     owner: Connection,
     zone: str,
     now: datetime,
     spends: list[tuple[timedelta, int]],
-    capped: bool,
+    capped: set[str],
 ) -> None:
     if races.one(owner, "select to_regclass('clock.hand') is null"):
         owner.rollback()
@@ -161,8 +280,11 @@ def test_the_monthly_cost_is_that_of_the_month_in_the_organizations_zone(
             owner, "select id from tenancy.create_organization('Acme', %s)", zone
         )
         tenant = Tenant(organization, races.open_workflow(owner, organization))
-        if capped:
-            races.set_month_cap(owner, tenant, "1000")
+        for window in sorted(capped):
+            owner.execute(
+                "select metering.set_budget(%s, 'organization', null, %s, 1000)",
+                (organization, window),
+            )
         for ago, units in sorted(spends):
             cost = Decimal(units).scaleb(-12)
             owner.execute(move, (now + ago,))

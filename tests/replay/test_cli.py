@@ -95,7 +95,8 @@ def test_an_amount_that_is_none_is_refused(write: WriteFile) -> None:
 def test_a_database_without_tallystick_is_named_as_such(
     bare_database: Database, write: WriteFile
 ) -> None:
-    for command in (("replay", write("usage.csv", USAGE)), ("verify",)):
+    replay = ("replay", write("usage.csv", USAGE))
+    for command in (replay, ("verify",), ("budgets", "list"), ("holds", "expire")):
         result = tallystick(*command, "--database-url", bare_database.url())
         assert result.exit_code == 1
         assert "tallystick migrate" in result.stderr

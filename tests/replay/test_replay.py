@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from tallystick import Client
-from tallystick.replay.books import OrganizationNotFound
+from tallystick.organizations import OrganizationNotFound
 from tallystick.replay.report import (
     DEFAULT_MONTHLY_CAP,
     DEFAULT_WORKFLOW_CAP,

@@ -35,11 +35,25 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Organization:
-    """An organization with one person per role, one workflow, one cap and one dollar spent."""
+    """An organization with one person per role, one cap, a dollar spent and a dollar held."""
 
     id: UUID
     workflow: UUID
+    venture: UUID
+    budget: UUID
+    hold: UUID
     people: dict[str, UUID] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> dict[str, UUID]:
+        """What a caller could aim at, by the names the statements below use."""
+        return {
+            "org": self.id,
+            "workflow": self.workflow,
+            "venture": self.venture,
+            "budget": self.budget,
+            "hold": self.hold,
+        }
 
 
 @pytest.fixture
@@ -60,18 +74,19 @@ def open_organization(owner: Connection, name: str) -> Organization:
     people = {role: one("select tests.member(%s, %s)", organization, role) for role in ROLES}
     workflow = one("select tests.workflow(%s)", organization)
     owner.execute("select tests.spend(%s, 1)", (workflow,))
-    owner.execute(
-        "select metering.set_budget(%s, 'organization', null, 'month', 9)", (organization,)
+    budget = one(
+        "select id from metering.set_budget(%s, 'organization', null, 'month', 9)", organization
     )
     owner.execute(
         "insert into tenancy.profiles (user_id, display_name) values (%s, 'Somebody')",
         (people["member"],),
     )
-    owner.execute(
-        "insert into tenancy.ventures (organization_id, name) values (%s, 'Venture')",
-        (organization,),
+    venture = one(
+        "insert into tenancy.ventures (organization_id, name) values (%s, 'Venture') returning id",
+        organization,
     )
-    return Organization(organization, workflow, people)
+    hold = one("select tests.hold(%s, 1)", organization)
+    return Organization(organization, workflow, venture, budget, hold, people)
 
 
 @pytest.fixture
@@ -193,9 +208,17 @@ def everything_of(owner: Connection, organization: Organization) -> list[Any]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_member_records_spend(gateway: Connection, home: Organization, role: str) -> None:
+def test_no_member_states_what_it_cost(gateway: Connection, home: Organization, role: str) -> None:
     with request(gateway, "authenticated", home.people[role]) as connection:
         assert code(connection, record(home, "0")) == "42501"
+        for statement in (
+            "select public.settle_spend({hold}, null, 0)",
+            "select * from public.settle_spend_batch({org}, '[]')",
+            "select public.extend_hold({hold}, '1 hour')",
+            "select metering.expire_holds({org})",
+            "select * from metering.waiting_budgets()",
+        ):
+            assert code(connection, fill(statement, **home.ids)) == "42501", statement
 
 
 def test_the_service_role_records_spend(gateway: Connection, home: Organization) -> None:
@@ -214,13 +237,21 @@ def test_a_server_login_works_without_bypassing_row_level_security(
     connection = login(role)
     for place in (home, away):
         connection.execute(record(place, "0.5"))
-        ids = {"workflow": place.workflow, "org": place.id}
+        ids = place.ids
         for statement, answer in [
             ("select public.check_workflow_cost_limit({workflow}, 0, 1.5)", True),
             ("select public.check_workflow_cost_limit({workflow}, 0.1, 1.5, {org})", False),
             ("select public.estimate_workflow_cost_limit({workflow}, 0, 1.5, {org})", True),
             ("select public.check_organization_monthly_quota({org})", True),
             ("select public.get_organization_monthly_ai_cost({org}) = 1.5", True),
+            ("select (public.estimate_spend({org}, 'm', 1)).decision = 'granted'", True),
+            ("select (public.authorize_spend({org}, 'm', 1)).decision = 'granted'", True),
+            ("select (public.authorize_spend({org}, 'm', 9)).decision = 'denied'", True),
+            ("select (public.extend_hold({hold}, '1 hour', 0.5)).held_usd = 1.5", True),
+            ("select (public.settle_spend({hold}, null, 0.25)).cost = 0.25", True),
+            ("select (public.release_spend({hold})).state = 'released'", True),
+            ("select metering.expire_holds({org}) = 0", True),
+            ("select count(*) = 0 from metering.waiting_budgets()", True),
         ]:
             assert outcome(connection, fill(statement, **ids)) == [(answer,)], statement
         assert outcome(connection, fill("select * from audit.verify_integrity({org})", **ids)) == []
@@ -238,17 +269,22 @@ def test_a_server_login_does_no_more_than_its_work(
     connection = login(role)
     for statement in (
         "select metering.set_budget({org}, 'organization', null, 'month', 1)",
+        "select metering.change_budget({org}, {budget}, p_slots => 2)",
         "select metering.remove_budget({org}, 'organization', null, 'month')",
+        "select metering.freeze({org})",
+        "select metering.unfreeze({org})",
         "select tenancy.create_organization('New')",
         "update tenancy.organizations set frozen_at = null",
         "insert into tenancy.memberships (organization_id, user_id) values ({org}, {org})",
         "update public.ai_usage_ledger set cost = 0",
         "delete from public.ai_usage_ledger",
         "insert into metering.budget_slots (organization_id) values ({org})",
+        "update metering.holds set held_usd = 0",
+        "delete from metering.holds",
         "select private.create_partition('public.ai_usage_ledger', '2040-01-01')",
         "select private.maintain()",
     ):
-        assert code(connection, fill(statement, org=home.id)) == "42501", statement
+        assert code(connection, fill(statement, **home.ids)) == "42501", statement
 
 
 def test_a_reader_login_reads_everything_and_executes_nothing(
@@ -262,6 +298,8 @@ def test_a_reader_login_reads_everything_and_executes_nothing(
         "public.ai_cost_by_organization_month",
         "public.ai_cost_by_workflow",
         "metering.budgets",
+        "metering.budget_status",
+        "metering.holds",
     ):
         rows = outcome(connection, f"select distinct organization_id from {view}")
         assert isinstance(rows, list)
@@ -273,9 +311,38 @@ def test_a_reader_login_reads_everything_and_executes_nothing(
 
 # Tenants among themselves -----------------------------------------------------------------------
 
-# What a member may call, about organizations and workflows of somebody else. {own} is the
+# What a member may call, about organizations of somebody else and what is theirs. {own} is the
 # organization of the caller.
+DRAFT = "'m', 1, null, null, null, null, {venture}, null, null, '{{}}', null, null"
 TENANT_CALLS = [
+    "select public.authorize_spend({org}, 'm', 1)",
+    "select public.authorize_spend({own}, 'm', 1, p_workflow_id => {workflow})",
+    "select public.authorize_spend({own}, 'm', 1, p_venture_id => {venture})",
+    "select public.estimate_spend({org}, 'm', 1)",
+    "select public.estimate_spend({own}, 'm', 1, p_workflow_id => {workflow})",
+    "select public.estimate_spend({own}, 'm', 1, p_venture_id => {venture})",
+    "select public.authorize_spend_batch({org}, '[{{\"estimated_cost\": 1}}]')",
+    "select error_code from public.authorize_spend_batch({own}, "
+    "jsonb_build_array(jsonb_build_object('estimated_cost', 1, 'workflow_id', {workflow}::text)))",
+    "select public.release_spend({hold})",
+    "select public.release_spend({hold}, null, {org})",
+    "select public.release_spend({hold}, null, {own})",
+    f"select private.authorize_spend({{org}}, {DRAFT}, null, '1 hour', false, null)",
+    f"select private.authorize_spend({{own}}, {DRAFT}, null, '1 hour', false, null)",
+    "select private.authorize_spend_batch({org}, '[{{\"estimated_cost\": 1}}]')",
+    "select private.release_spend({hold}, null, null)",
+    "select private.release_spend({hold}, null, {org})",
+    "select private.release_spend({hold}, null, {own})",
+    f"select private.draft_hold({{org}}, {DRAFT})",
+    f"select private.draft_hold({{own}}, {DRAFT})",
+    "select private.cover({org}, array['organization:'], now())",
+    "select private.survey({org}, array['organization:'], now(), now())",
+    "select private.overdue({org}, 'organization:', '-infinity', 'infinity')",
+    "select private.has_overdue({org}, 'infinity')",
+    "select private.denied_as_frozen({org}, array['organization:'])",
+    "select private.granted(jsonb_populate_record(null::metering.holds, "
+    "jsonb_build_object('organization_id', {org})), array['organization:'])",
+    "select private.lock_organization({org})",
     "select public.check_workflow_cost_limit({workflow}, 0)",
     "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {org})",
     "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {own})",
@@ -288,15 +355,26 @@ TENANT_CALLS = [
     "select metering.set_budget({org}, 'organization', null, 'month', 1)",
     "select metering.set_budget({org}, 'workflow', {workflow}::text, 'total', 1)",
     "select metering.set_budget({own}, 'workflow', {workflow}::text, 'total', 1)",
+    "select metering.set_budget({own}, 'venture', {venture}::text, 'total', 1)",
     "select metering.set_budget({own}, 'organization', {org}::text, 'month', 1)",
+    "select metering.change_budget({org}, {budget}, p_slots => 2)",
+    "select metering.change_budget({own}, {budget}, p_slots => 2)",
     "select metering.remove_budget({org}, 'organization', null, 'month')",
     "select metering.remove_budget({org}, 'workflow', {workflow}::text, 'total')",
     "select metering.remove_budget({own}, 'workflow', {workflow}::text, 'total')",
-    "select private.put_budget({org}, 'organization', null, 'month', null)",
-    "select private.put_budget({own}, 'workflow', {workflow}::text, 'total', null)",
-    "select private.lock_workflow({workflow}, null)",
-    "select private.lock_workflow({workflow}, {org})",
-    "select private.lock_workflow({workflow}, {own})",
+    "select metering.freeze({org})",
+    "select metering.freeze({own}, 'organization', {org}::text)",
+    "select metering.freeze({own}, 'workflow', {workflow}::text)",
+    "select metering.unfreeze({org})",
+    "select metering.unfreeze({own}, 'workflow', {workflow}::text)",
+    "select private.set_budget({org}, 'organization', null, 'month', null, 'hard', null)",
+    "select private.set_budget({own}, 'workflow', {workflow}::text, 'total', null, 'hard', null)",
+    "select private.change_budget({org}, {budget}, null, null, null, 2)",
+    "select private.change_budget({own}, {budget}, null, null, null, 2)",
+    "select private.remove_budget({org}, 'organization', null, 'month')",
+    "select private.remove_budget({own}, 'workflow', {workflow}::text, 'total')",
+    "select private.set_frozen({org}, 'organization', null, true)",
+    "select private.set_frozen({own}, 'workflow', {workflow}::text, true)",
     "select private.assert_member({org})",
     "select private.assert_member({org}, null)",
     "select private.assert_workflow({workflow}, null)",
@@ -306,6 +384,7 @@ TENANT_CALLS = [
     "select private.fits_workflow({org}, {workflow}, 0, 1)",
     "select private.fits_workflow({own}, {workflow}, 0, 1)",
     "select private.monthly_cost({org}, '2026-01-01')",
+    "select private.monthly_holds({org}, '2026-01-01')",
     "select private.present_month({org})",
     "select from metering.workflows where id = {workflow}",
     "update metering.workflows set workflow_data = '{{}}' where id = {workflow}",
@@ -313,13 +392,23 @@ TENANT_CALLS = [
     "update public.intent_workflows set workflow_data = '{{}}' where id = {workflow}",
     "insert into metering.workflows (organization_id) values ({org})",
     "insert into public.intent_workflows (organization_id) values ({org})",
+    "select from metering.holds where id = {hold}",
+    "select from metering.budget_status where budget_id = {budget}",
     "insert into tenancy.ventures (organization_id, name) values ({org}, 'New')",
     "insert into tenancy.memberships (organization_id, user_id) values ({org}, auth.uid())",
     "update tenancy.memberships set role = 'owner' where organization_id = {org}",
     "delete from tenancy.memberships where organization_id = {org}",
 ]
-# Executable by members and given an id, but reading nothing.
-PURE = {"private.assert_id", "private.uuid_v7_time"}
+# Executable by members and given an id or a row, but reading nothing.
+PURE = {
+    "private.assert_covered",
+    "private.assert_id",
+    "private.denied_as_exceeded",
+    "private.granted_limit",
+    "private.scope_keys",
+    "private.scope_keys_of",
+    "private.uuid_v7_time",
+}
 
 
 def test_another_tenant_looks_like_nobody_and_keeps_all_it_has(
@@ -329,10 +418,12 @@ def test_another_tenant_looks_like_nobody_and_keeps_all_it_has(
     connection = login_of(home.people["owner"], login)
     for statement in TENANT_CALLS:
         told = []
-        for org, workflow in ((away.id, away.workflow), (uuid4(), uuid4())):
-            call = fill(statement, org=org, workflow=workflow, own=home.id)
+        for ids in (away.ids, {name: uuid4() for name in away.ids}):
+            call = fill(statement, own=home.id, **ids)
             happened = repr(outcome(connection, call, keep=True))
-            told.append(happened.replace(str(org), "ORG").replace(str(workflow), "WORKFLOW"))
+            for name, value in ids.items():
+                happened = happened.replace(str(value), name)
+            told.append(happened)
         assert told[0] == told[1], statement
     assert everything_of(owner, away) == before
 
@@ -342,29 +433,27 @@ def test_the_list_above_names_every_function_a_member_can_aim_at_somebody(
 ) -> None:
     aimable = owner.execute(
         f"""
-        select n.nspname || '.' || p.proname
+        select distinct n.nspname || '.' || p.proname
         from pg_proc as p
         inner join pg_namespace as n on n.oid = p.pronamespace
+        inner join pg_type as t
+          on t.oid = any(p.proargtypes) and (t.typname = 'uuid' or t.typtype = 'c')
         where {OURS}
           and has_function_privilege('authenticated', p.oid, 'execute')
-          and 'uuid'::regtype = any(p.proargtypes)
         """
     ).fetchall()
-    named = {match for call in TENANT_CALLS for match in re.findall(r"select (\w+\.\w+)\(", call)}
+    named = {match for call in TENANT_CALLS for match in re.findall(r"(\w+\.\w+)\(", call)}
+    named = {name for name in named if not name.startswith("auth.")}
     assert {name for (name,) in aimable} - PURE == named
 
 
 def test_the_same_calls_reach_the_tenants_own(gateway: Connection, home: Organization) -> None:
-    # Some do nothing useful for anybody, and who is a member already cannot join.
-    of_no_use = (
-        "assert_member({org}, null)",
-        "lock_workflow({workflow}, null)",
-        "{org}, auth.uid())",
-    )
+    # One does nothing useful for anybody, and who is a member already cannot join.
+    of_no_use = ("assert_member({org}, null)", "{org}, auth.uid())")
     with request(gateway, "authenticated", home.people["owner"]) as connection:
         for statement in TENANT_CALLS:
             if not statement.endswith(of_no_use):
-                call = fill(statement, org=home.id, workflow=home.workflow, own=home.id)
+                call = fill(statement, own=home.id, **home.ids)
                 answer = "23001" if statement.startswith("delete") else "00000"
                 assert code(connection, call) == answer, statement
 
@@ -397,7 +486,7 @@ def test_a_member_sees_no_foreign_row_anywhere(
           and has_table_privilege('authenticated', c.oid, 'select')
         """
     ).fetchall()
-    assert len(relations) >= 10
+    assert len(relations) >= 12
     with request(gateway, "authenticated", home.people["viewer"]) as connection:
         for (relation,) in relations:
             seen = connection.execute(f"select distinct organization_id from {relation}").fetchall()
@@ -421,7 +510,13 @@ def test_policies_hold_against_functions_that_tell_what_they_are_given(
     )
     told: list[str | None] = []
     connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
-    for relation in ("public.ai_usage_ledger", "public.intent_workflows", "metering.budgets"):
+    for relation in (
+        "public.ai_usage_ledger",
+        "public.intent_workflows",
+        "metering.budgets",
+        "metering.budget_status",
+        "metering.holds",
+    ):
         connection.execute(f"select from {relation} where pg_temp.tell(organization_id)")
     assert set(told) == {str(home.id)}
 
@@ -567,6 +662,10 @@ GUARDED = [
     "insert into public.ai_usage_ledger select * from public.ai_usage_ledger",
     "merge into public.ai_usage_ledger using (select 1) as x on true when matched then delete",
     "update metering.budget_slots set settled_usd = 0",
+    "update metering.holds set held_usd = 0",
+    "update metering.holds set expires_at = now() + interval '1 day'",
+    "delete from metering.holds",
+    "insert into metering.holds select * from metering.holds",
     "delete from metering.usage_rollups",
     "delete from metering.request_keys",
     "update metering.budgets set limit_usd = null",
@@ -625,18 +724,23 @@ def test_members_write_workflows_and_viewers_read_them(
     [("owner", "00000"), ("admin", "00000"), ("finance", "42501"), ("member", "42501"),
      ("viewer", "42501")],
 )  # fmt: skip
-def test_owners_and_admins_store_caps(
+def test_owners_and_admins_store_caps_and_freeze(
     gateway: Connection, home: Organization, role: str, answer: str
 ) -> None:
     with request(gateway, "authenticated", home.people[role]) as connection:
         for statement in (
-            "select metering.set_budget({own}, 'organization', null, 'month', 1)",
-            "select metering.set_budget({own}, 'workflow', {workflow}::text, 'total', 1)",
-            "select metering.remove_budget({own}, 'organization', null, 'month')",
-            "select private.put_budget({own}, 'organization', null, 'month', 1)",
+            "select metering.set_budget({org}, 'organization', null, 'month', 1)",
+            "select metering.set_budget({org}, 'workflow', {workflow}::text, 'total', 1)",
+            "select metering.change_budget({org}, {budget}, p_slots => 2)",
+            "select metering.remove_budget({org}, 'organization', null, 'month')",
+            "select metering.freeze({org})",
+            "select metering.unfreeze({org})",
+            "select private.set_budget({org}, 'organization', null, 'month', 1, 'hard', null)",
+            "select private.change_budget({org}, {budget}, null, null, null, 2)",
+            "select private.remove_budget({org}, 'organization', null, 'month')",
+            "select private.set_frozen({org}, 'organization', null, true)",
         ):
-            call = fill(statement, workflow=home.workflow, own=home.id)
-            assert code(connection, call) == answer, statement
+            assert code(connection, fill(statement, **home.ids)) == answer, statement
 
 
 def test_an_admin_manages_members_but_makes_no_owner(
@@ -721,7 +825,15 @@ DEFINER_CALLS = {
         "select private.member_organization_ids()",
         "select tenancy.create_organization('New')",
         "select metering.set_budget({own}, 'organization', null, 'month', 1)",
-        "select metering.set_budget({own}, 'workflow', {workflow}, 'total', 1)",
+        "select metering.set_budget({own}, 'workflow', {workflow}::text, 'hour', 1)",
+        "select metering.change_budget({own}, {budget}, p_window => 'day', p_slots => 2)",
+        "select metering.remove_budget({own}, 'organization', null, 'month')",
+        "select metering.freeze({own}, 'workflow', {workflow}::text)",
+        "select metering.unfreeze({own})",
+        "select public.authorize_spend({own}, 'm', 1, p_tags => '{{\"a\": \"b\"}}', "
+        "p_request_id => 'first', p_venture_id => {venture})",
+        "select public.authorize_spend_batch({own}, '[{{\"estimated_cost\": 1}}]')",
+        "select public.release_spend({hold}, 'done')",
         "select public.check_workflow_cost_limit({workflow}, 0)",
         "insert into metering.workflows (organization_id) values ({own})",
         "delete from tenancy.memberships where user_id = {owner}",
@@ -730,6 +842,11 @@ DEFINER_CALLS = {
     "tallystick_writer": [
         RECORD.replace("{org}", "{own}").replace("{cost}", "1"),
         "select public.check_workflow_cost_limit({workflow}, 0)",
+        "select public.settle_spend({hold}, '{{\"input_tokens\": 1}}', 1, 'first')",
+        "select public.settle_spend_batch({own}, "
+        "jsonb_build_array(jsonb_build_object('hold_id', {hold}, 'cost', 1)))",
+        "select public.extend_hold({hold}, '1 hour', 1, 'first')",
+        "select metering.expire_holds({own})",
     ],
     "service_role": [
         "insert into tenancy.organizations (name) values ('New')",
@@ -764,8 +881,9 @@ def test_a_caller_cannot_slip_types_of_its_own_into_definers(
     connection.execute("select set_config('request.jwt.claims', %s, false)", (claims,))
     shadow(connection, "uuid", "text", "jsonb", "timestamptz", "date", "name", "regclass", "bool")
     for statement in DEFINER_CALLS[role]:
-        call = fill(statement, own=home.id, workflow=home.workflow, owner=people["owner"])
-        assert code(connection, call) != "STOLE", statement
+        call = fill(statement, own=home.id, owner=people["owner"], **home.ids)
+        # A call that is refused before it gets there proves nothing.
+        assert code(connection, call) in ("00000", "23001"), statement
     connection.rollback()
 
     # The trap works: a definer whose path is merely empty walks into it.
@@ -792,22 +910,66 @@ def test_a_seam_that_answers_null_lets_nobody_in(
             "select public.get_organization_monthly_ai_cost({own})",
             "select public.check_organization_monthly_quota({own})",
             "select metering.set_budget({own}, 'organization', null, 'month', 1)",
-            "select private.lock_workflow({workflow}, {own})",
+            "select metering.change_budget({own}, {budget}, p_slots => 2)",
+            "select metering.remove_budget({own}, 'organization', null, 'month')",
+            "select metering.freeze({own})",
+            "select metering.unfreeze({own})",
+            "select private.lock_organization({own})",
+            "select public.authorize_spend({own}, 'm', 1)",
+            "select public.estimate_spend({own}, 'm', 1)",
+            "select public.authorize_spend_batch({own}, '[{{}}]')",
             "select public.upsert_intent_workflow({workflow}, {own}, '{{}}')",
         ):
-            call = fill(statement, own=home.id, workflow=home.workflow)
+            call = fill(statement, own=home.id, **home.ids)
             assert code(connection, call) == "42501", statement
+        release = fill("select public.release_spend({hold})", hold=home.hold)
+        assert code(connection, release) == "TS404"
         assert outcome(connection, "select id from public.ai_usage_ledger") == []
+        assert outcome(connection, "select id from metering.holds") == []
 
 
+AMOUNTS = [("NaN", "22023"), ("Infinity", "22023"), ("-1", "22023"), ("1.0000000000005", "22023"),
+           ("1000000000000", "22023"), ("1.000000000005", "00000")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("amount", "answer"), [*AMOUNTS, ("0", "00000")])
 def test_the_core_of_set_budget_checks_amounts_itself(
+    gateway: Connection, home: Organization, amount: str, answer: str
+) -> None:
+    core = (
+        "select private.set_budget({org}, 'workflow', {workflow}::text, 'total', "
+        "{amount}::numeric, 'hard', null)"
+    )
+    with request(gateway, "authenticated", home.people["owner"]) as connection:
+        assert code(connection, fill(core, amount=amount, **home.ids)) == answer
+
+
+CORE_OF_AUTHORIZE = (
+    "select private.authorize_spend({org}, 'm', {amount}::numeric, null, null, null, null, null, "
+    "{user}::uuid, {key}, '{{}}', null, null, null, '1 hour', false, null)"
+)
+
+
+@pytest.mark.parametrize(("amount", "answer"), [*AMOUNTS, ("0", "22023")])
+def test_the_core_of_authorize_spend_checks_amounts_itself(
+    gateway: Connection, home: Organization, amount: str, answer: str
+) -> None:
+    with request(gateway, "authenticated", home.people["member"]) as connection:
+        call = fill(CORE_OF_AUTHORIZE, amount=amount, user=None, key=None, **home.ids)
+        assert code(connection, call) == answer
+
+
+def test_the_core_of_authorize_spend_asks_who_is_calling_itself(
     gateway: Connection, home: Organization
 ) -> None:
-    put = "select private.put_budget({own}, 'workflow', {workflow}, 'total', {amount}::numeric)"
-    with request(gateway, "authenticated", home.people["owner"]) as connection:
-        for amount in ("NaN", "Infinity", "-1", "1.0000000000005", "1000000000000"):
-            call = fill(put, own=home.id, workflow=str(home.workflow), amount=amount)
-            assert code(connection, call) == "22023", amount
-        for amount in ("0", "1.000000000005"):
-            call = fill(put, own=home.id, workflow=str(home.workflow), amount=amount)
-            assert code(connection, call) == "00000", amount
+    member, other = home.people["member"], home.people["finance"]
+    for person, user, key, answer in [
+        (member, member, None, "00000"),
+        (member, other, None, "42501"),
+        (member, None, "key", "42501"),
+        (home.people["viewer"], None, None, "42501"),
+        (uuid4(), None, None, "42501"),
+    ]:
+        with request(gateway, "authenticated", person) as connection:
+            call = fill(CORE_OF_AUTHORIZE, amount="1", user=user, key=key, **home.ids)
+            assert code(connection, call) == answer, (person, user, key)

@@ -137,8 +137,11 @@ def claimed_major() -> int | None:
 
 
 @contextmanager
-def any_server() -> Iterator[Server]:
-    """Lend the server this run was asked for: DATABASE_URL, Docker, or a throwaway of our own."""
+def any_server(connections: int | None = None) -> Iterator[Server]:
+    """Lend the server this run was asked for: DATABASE_URL, Docker, or a throwaway of our own.
+
+    One of our own accepts as many connections as asked for; a foreign one what it accepts.
+    """
     stack = os.environ.get("TALLYSTICK_STACK", "local")
     if url := os.environ.get("DATABASE_URL"):
         with foreign_server(url) as server:
@@ -147,7 +150,7 @@ def any_server() -> Iterator[Server]:
         with docker_server() as server:
             yield server
     elif stack == "local":
-        with throwaway_server(claimed_major() or DEFAULT_MAJOR) as server:
+        with throwaway_server(claimed_major() or DEFAULT_MAJOR, connections) as server:
             yield server
     else:
         raise ValueError(f"TALLYSTICK_STACK is 'docker' or 'local', not {stack!r}")
@@ -175,15 +178,27 @@ def _memory_folder() -> Path | None:
 
 
 @contextmanager
-def throwaway_server(major: int) -> Iterator[Server]:
+def throwaway_server(major: int, connections: int | None = None) -> Iterator[Server]:
     """Lend a server of our own, fast and unsafe, removed afterwards."""
     with throwaway_folder() as folder:
         local = LocalServer(folder, major, durable=False)
         try:
             local.start()
+            if connections is not None:
+                _accept_connections(local, connections)
             yield Server(local.url(), local.url(user="supabase_admin"), "postgres")
         finally:
             local.stop()
+
+
+def _accept_connections(local: LocalServer, number: int) -> None:
+    """Restart a server so that it accepts `number` connections."""
+    with psycopg.connect(local.url(user="supabase_admin"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("alter system set max_connections = {}").format(sql.Literal(number))
+        )
+    local.stop()
+    local.start()
 
 
 @contextmanager

@@ -6,7 +6,10 @@ from typing import NoReturn
 import psycopg
 import typer
 
+from tallystick.cli.budgets import budgets
 from tallystick.cli.demo import demo
+from tallystick.cli.doctor.command import doctor
+from tallystick.cli.holds import holds
 from tallystick.cli.replay import replay
 from tallystick.cli.server import down, migrate, status, up
 from tallystick.cli.verify import verify
@@ -19,8 +22,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold a database password
 )
-for command in (up, down, status, migrate, replay, demo, verify):
+for command in (up, down, status, migrate, replay, demo, verify, doctor):
     app.command()(command)
+for group in (budgets, holds):
+    app.add_typer(group)
 
 
 def main() -> None:

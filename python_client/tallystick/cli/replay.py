@@ -1,6 +1,6 @@
 """The command `tallystick replay`."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tallystick.cli.amounts import dollars
 from tallystick.cli.target import DatabaseUrl, clear_errors, database
 from tallystick.replay.formats import read_usage
 from tallystick.replay.plan import Plan, plan
@@ -35,13 +36,6 @@ class Format(StrEnum):
     litellm = "litellm"
 
 
-def _usd(text: str) -> Decimal:
-    try:
-        return Decimal(text.lstrip("$"))
-    except InvalidOperation as error:
-        raise typer.BadParameter(f"{text!r} is not an amount of US dollars") from error
-
-
 def replay(
     file: Annotated[Path, typer.Argument(help="The usage file.", show_default=False)],
     usage_format: Annotated[
@@ -59,7 +53,7 @@ def replay(
     workflow_limit: Annotated[
         Decimal | None,
         typer.Option(
-            parser=_usd,
+            parser=dollars,
             metavar="USD",
             help="Cap per workflow; it is stored. Without it, what is stored counts, else 1.00.",
             show_default=False,
@@ -68,7 +62,7 @@ def replay(
     monthly_limit: Annotated[
         Decimal | None,
         typer.Option(
-            parser=_usd,
+            parser=dollars,
             metavar="USD",
             help="Cap of the organization's month; it is stored. Without it, what is stored "
             "counts, else 25.00.",

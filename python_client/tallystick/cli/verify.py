@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from tallystick.cli.target import DatabaseUrl, clear_errors, database
+from tallystick.cli.target import DatabaseUrl, connected
 from tallystick.client import Client
 from tallystick.models import Finding
-from tallystick.replay.books import count_books, find_organization
+from tallystick.organizations import find_organization
+from tallystick.replay.books import count_books
 
 
 def verify(
@@ -22,10 +22,7 @@ def verify(
 ) -> None:
     """Prove that every total equals the ledger; exit code 1 when one does not."""
     console = Console()
-    with (
-        clear_errors(),
-        psycopg.connect(database(database_url), autocommit=True) as connection,
-    ):
+    with connected(database_url) as connection:
         payer = find_organization(connection, organization) if organization else None
         payer_id = payer.id if payer else None
         organizations, rows = count_books(connection, payer_id)

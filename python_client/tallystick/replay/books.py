@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, LiteralString
-from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
 
@@ -13,25 +12,10 @@ from tallystick.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from psycopg import Connection
+    from uuid import UUID
 
     from tallystick.models import Finding
-
-    AnyConnection = Connection[tuple[object, ...]]
-
-
-class OrganizationNotFound(Exception):  # noqa: N818 - named after what happened
-    """The named organization cannot be used; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """The organization that pays for a replay."""
-
-    id: UUID
-    name: str
-    frozen: bool
+    from tallystick.organizations import AnyConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,48 +119,6 @@ from public.intent_workflows where organization_id = %s
 """
 
 
-def find_or_create_organization(connection: AnyConnection, name_or_id: str) -> Payer:
-    """Return the organization of that name or UUID; an unknown name is created.
-
-    Raises:
-        OrganizationNotFound: an unknown UUID, or a name that several organizations have.
-    """
-    found = _organizations(connection, name_or_id)
-    if len(found) > 1:
-        ids = ", ".join(str(payer.id) for payer in found)
-        raise OrganizationNotFound(
-            f"{len(found)} organizations are named {name_or_id!r}; name one by its id: {ids}"
-        )
-    if found:
-        return found[0]
-    if _as_uuid(name_or_id) is not None:
-        raise OrganizationNotFound(f"no organization has the id {name_or_id}")
-    created = Client(connection).create_organization(name_or_id)
-    return Payer(created.id, created.name, frozen=False)
-
-
-def find_organization(connection: AnyConnection, name_or_id: str) -> Payer:
-    """Return the organization of that name or UUID.
-
-    Raises:
-        OrganizationNotFound: none, or several, answer to it.
-    """
-    found = _organizations(connection, name_or_id)
-    if len(found) != 1:
-        raise OrganizationNotFound(f"{len(found)} organizations answer to {name_or_id!r}")
-    return found[0]
-
-
-def _organizations(connection: AnyConnection, name_or_id: str) -> list[Payer]:
-    identifier = _as_uuid(name_or_id)
-    with connection.cursor(row_factory=class_row(Payer)) as cursor:
-        return cursor.execute(
-            "select id, name, frozen_at is not null as frozen from tenancy.organizations"
-            " where id = %s or (%s::uuid is null and name = %s) order by id",
-            [identifier, identifier, name_or_id],
-        ).fetchall()
-
-
 def already_recorded(
     connection: AnyConnection, organization_id: UUID, request_ids: Sequence[str]
 ) -> dict[str, Recorded]:
@@ -265,10 +207,3 @@ def _amount(connection: AnyConnection, query: LiteralString, organization_id: UU
     with connection.cursor(row_factory=scalar_row) as cursor:
         amount: Decimal = cursor.execute(query, [organization_id]).fetchone() or Decimal(0)
         return amount
-
-
-def _as_uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

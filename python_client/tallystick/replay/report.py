@@ -13,7 +13,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.replay import chart
+from tallystick.figures import bar, columns, usd
 from tallystick.replay.books import Sums
 from tallystick.replay.money import total
 
@@ -106,13 +106,6 @@ def agrees(replay: Replay) -> bool:
     return all(line.equal for line in proof(replay))
 
 
-def usd(amount: Decimal) -> str:
-    """Show money exactly: every digit that is there, two decimals at least."""
-    text = format(amount.normalize(), ",f")
-    decimals = len(text.partition(".")[2])
-    return f"${text}" if decimals > 1 else f"${amount:,.2f}"
-
-
 def _short(amount: Decimal) -> str:
     """Show money for reading, where the exact figure stands elsewhere."""
     return f"${amount:,.4f}" if amount else "$0"
@@ -178,7 +171,7 @@ def _by_model(recorded: Sequence[Outcome]) -> RenderableType:
         number = len(costs[model])
         grid.add_row(
             model,
-            Text(chart.bar(cost, sums[0][0], _BAR_WIDTH), style="cyan"),
+            Text(bar(cost, sums[0][0], _BAR_WIDTH), style="cyan"),
             _short(cost),
             f"{share:.1f} %",
             f"{number:,} {'request' if number == 1 else 'requests'}",
@@ -198,7 +191,7 @@ def _over_time(outcomes: Sequence[Outcome]) -> RenderableType:
             refused[position] = True
     sums = [total(costs) for costs in spent]
     grid = _grid(">", "<")
-    for index, line in enumerate(chart.columns(sums, _CHART_HEIGHT)):
+    for index, line in enumerate(columns(sums, _CHART_HEIGHT)):
         grid.add_row(_short(max(sums)) if index == 0 else "", Text(line, style="cyan"))
     if any(refused):
         marks = "".join("x" if each else " " for each in refused)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tallystick.client import Client
+from tallystick.organizations import find_or_create_organization
 from tallystick.replay import books
 from tallystick.replay.plan import workflow_id
 from tallystick.replay.rows import UsageFileError
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
-    from tallystick.replay.books import AnyConnection, Books, Caps, Payer, Recorded
+    from tallystick.organizations import AnyConnection, Payer
+    from tallystick.replay.books import Books, Caps, Recorded
     from tallystick.replay.plan import Plan, Request
     from tallystick.replay.rows import UsageFile
     from tallystick.replay.run import Answer
@@ -96,7 +98,7 @@ def replay_plan(
     with psycopg.connect(
         settings.database_url, autocommit=True, prepare_threshold=None
     ) as connection:
-        payer = books.find_or_create_organization(connection, settings.organization)
+        payer = find_or_create_organization(connection, settings.organization)
         if payer.frozen:
             raise OrganizationFrozen(f"the organization {payer.name!r} is frozen")
         ids = [request.request_id for request in plan.requests]

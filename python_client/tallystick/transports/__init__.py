@@ -1,20 +1,24 @@
 """The seam between `calls` and a driver.
 
-A transport carries a `Call` to a database and hands the result rows to its reader. Two exist, over
-psycopg (`tallystick.transports.psycopg`). One over supabase-py plugs in here; it must:
+A transport carries a `Call` or a `Read` to a database and hands the result rows to its reader. Two
+exist, over psycopg (`tallystick.transports.psycopg`). One over supabase-py plugs in here; it must:
 
-1. call ``client.schema(call.schema).rpc(call.function, call.arguments)``: arguments go by name and
-   none is added. UUIDs and `Decimal`s go as text (PostgREST casts them), ints as numbers;
-2. read JSON with ``parse_float=decimal.Decimal`` (postgrest-py's default makes floats of money;
+1. for a `Call` use ``client.schema(call.schema).rpc(call.function, call.arguments)``: arguments go
+   by name and none is added. UUIDs, `Decimal`s and timedeltas go as text (`calls.as_text`), which
+   PostgREST casts, None as null, all else as JSON has it;
+2. for a `Read` use ``client.schema(read.schema).from_(read.relation)`` with ``.select(*columns)``,
+   an ``.eq`` per filter, an ``.order`` per column and ``.limit``; a server with a limit of its own
+   (Supabase: 1000 rows) is asked page by page;
+3. read JSON with ``parse_float=decimal.Decimal`` (postgrest-py's default makes floats of money;
    the readers refuse a float with TypeError rather than use it);
-3. hand `call.read` a sequence of mappings: a composite result is one row, a set its rows, a scalar
+4. hand `read` a sequence of mappings: a composite result is one row, a set its rows, a scalar
    ``v`` is ``[{call.function: v}]``, void (HTTP 204) is any one row;
-4. turn an error body ``{code, message, details, hint}`` whose code ``is_refusal`` into
+5. turn an error body ``{code, message, details, hint}`` whose code ``is_refusal`` into
    ``error_from(code, message, details, hint)`` and raise it, whatever the HTTP status. Other codes
    and network trouble stay the driver's own errors;
-5. say in its docstring that each call is a transaction of its own: `check_workflow_cost_limit`
+6. say in its docstring that each call is a transaction of its own: `check_workflow_cost_limit`
    then guards nothing that happens after it returned;
-6. answer `read_only()` with a transport that sends GET for the functions that are STABLE.
+7. answer `read_only()` with a transport that sends GET for the functions that are STABLE.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from tallystick.calls import Call
+    from tallystick.calls import Request
 
 T = TypeVar("T")
 
@@ -31,10 +35,10 @@ __all__ = ["AsyncTransport", "Transport"]
 
 @runtime_checkable
 class Transport(Protocol):
-    """Carries calls, one at a time, in the calling thread."""
+    """Carries calls and reads, one at a time, in the calling thread."""
 
-    def run(self, call: Call[T]) -> T:
-        """Execute the call and return what its reader makes of the rows.
+    def run(self, request: Request[T]) -> T:
+        """Execute the request and return what its reader makes of the rows.
 
         Raises:
             TallystickError: the database refused; the class goes by the code. Other errors are
@@ -53,10 +57,10 @@ class Transport(Protocol):
 
 @runtime_checkable
 class AsyncTransport(Protocol):
-    """Carries calls under asyncio; the same promises as `Transport`."""
+    """Carries calls and reads under asyncio; the same promises as `Transport`."""
 
-    async def run(self, call: Call[T]) -> T:
-        """Execute the call and return what its reader makes of the rows.
+    async def run(self, request: Request[T]) -> T:
+        """Execute the request and return what its reader makes of the rows.
 
         Raises:
             TallystickError: the database refused; the class goes by the code. Other errors are

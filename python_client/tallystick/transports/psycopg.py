@@ -1,4 +1,4 @@
-"""Calls over psycopg 3, sync and async.
+"""Calls and reads over psycopg 3, sync and async.
 
 What you hand over decides the transaction:
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,13 +21,14 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from tallystick.calls import Call, as_text
 from tallystick.errors import error_from, is_refusal
 from tallystick.transports import exact_json
 
 if TYPE_CHECKING:
     from psycopg.abc import AdaptContext
 
-    from tallystick.calls import Argument, Call
+    from tallystick.calls import Argument, Request
 
 __all__ = ["AsyncPsycopgTransport", "PsycopgTransport"]
 
@@ -53,8 +55,8 @@ class PsycopgTransport:
         self._source = _sync_pool(source) if isinstance(source, str) else source
         self._read_only = read_only
 
-    def run(self, call: Call[T]) -> T:
-        """Execute the call; see the module for whose transaction it is.
+    def run(self, request: Request[T]) -> T:
+        """Execute the request; see the module for whose transaction it is.
 
         Raises:
             TallystickError: the database refused.
@@ -62,11 +64,11 @@ class PsycopgTransport:
         """
         with _translated_errors(), self._connection() as connection:
             if not self._read_only:
-                return self._execute(connection, call)
+                return self._execute(connection, request)
             # Inside a caller's transaction this is a savepoint, and only it becomes read-only.
             with connection.transaction():
                 connection.execute(_READ_ONLY)
-                return self._execute(connection, call)
+                return self._execute(connection, request)
 
     def read_only(self) -> PsycopgTransport:
         """Return a transport over the same source whose calls cannot write or lock.
@@ -92,11 +94,11 @@ class PsycopgTransport:
             yield connection
 
     @staticmethod
-    def _execute(connection: Connection[Any], call: Call[T]) -> T:
+    def _execute(connection: Connection[Any], request: Request[T]) -> T:
         with connection.cursor(row_factory=dict_row) as cursor:
             _read_json_exactly(cursor)
-            cursor.execute(_statement(call), _parameters(call))
-            return call.read(cursor.fetchall())
+            cursor.execute(_statement(request), _parameters(request))
+            return request.read(cursor.fetchall())
 
 
 class AsyncPsycopgTransport:
@@ -113,8 +115,8 @@ class AsyncPsycopgTransport:
         self._source = _async_pool(source) if isinstance(source, str) else source
         self._read_only = read_only
 
-    async def run(self, call: Call[T]) -> T:
-        """Execute the call; see the module for whose transaction it is.
+    async def run(self, request: Request[T]) -> T:
+        """Execute the request; see the module for whose transaction it is.
 
         Raises:
             TallystickError: the database refused.
@@ -123,11 +125,11 @@ class AsyncPsycopgTransport:
         with _translated_errors():
             async with self._connection() as connection:
                 if not self._read_only:
-                    return await self._execute(connection, call)
+                    return await self._execute(connection, request)
                 # Inside a caller's transaction this is a savepoint, and only it becomes read-only.
                 async with connection.transaction():
                     await connection.execute(_READ_ONLY)
-                    return await self._execute(connection, call)
+                    return await self._execute(connection, request)
 
     def read_only(self) -> AsyncPsycopgTransport:
         """Return a transport over the same source whose calls cannot write or lock.
@@ -155,11 +157,11 @@ class AsyncPsycopgTransport:
             yield connection
 
     @staticmethod
-    async def _execute(connection: AsyncConnection[Any], call: Call[T]) -> T:
+    async def _execute(connection: AsyncConnection[Any], request: Request[T]) -> T:
         async with connection.cursor(row_factory=dict_row) as cursor:
             _read_json_exactly(cursor)
-            await cursor.execute(_statement(call), _parameters(call))
-            return call.read(await cursor.fetchall())
+            await cursor.execute(_statement(request), _parameters(request))
+            return request.read(await cursor.fetchall())
 
 
 def _sync_pool(conninfo: str) -> ConnectionPool[Any]:
@@ -174,33 +176,57 @@ def _async_pool(conninfo: str) -> AsyncConnectionPool[Any]:
     )
 
 
-def _statement(call: Call[T]) -> bytes:
-    return _compose(call.schema, call.function, tuple(call.arguments))
+def _statement(request: Request[T]) -> bytes:
+    if isinstance(request, Call):
+        return _compose_call(request.schema, request.function, tuple(request.arguments))
+    return _compose_read(
+        request.schema, request.relation, request.columns, tuple(request.filters), request.order
+    )
 
 
 @lru_cache(maxsize=256)
-def _compose(schema: str, function: str, arguments: tuple[str, ...]) -> bytes:
+def _compose_call(schema: str, function: str, arguments: tuple[str, ...]) -> bytes:
     # "select * from" gives a composite result as columns, so nothing has to parse its text form.
-    named = (
-        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name))
-        for name in arguments
-    )
+    named = (sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments)
     query = sql.SQL("select * from {}({})").format(
         sql.Identifier(schema, function), sql.SQL(", ").join(named)
     )
     return query.as_bytes(None)
 
 
-def _parameters(call: Call[T]) -> dict[str, object]:
-    return {name: _parameter(value) for name, value in call.arguments.items()}
+@lru_cache(maxsize=256)
+def _compose_read(
+    schema: str,
+    relation: str,
+    columns: tuple[str, ...],
+    filters: tuple[str, ...],
+    order: tuple[str, ...],
+) -> bytes:
+    equal = (sql.SQL("{} = %s").format(sql.Identifier(name)) for name in filters)
+    query = sql.SQL("select {} from {} where {} order by {} limit %s").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.Identifier(schema, relation),
+        sql.SQL(" and ").join(equal),
+        sql.SQL(", ").join(map(sql.Identifier, order)),
+    )
+    return query.as_bytes(None)
+
+
+def _parameters(request: Request[T]) -> list[object]:
+    if isinstance(request, Call):
+        return [_parameter(value) for value in request.arguments.values()]
+    # To the server, no limit is a limit of null.
+    return [_parameter(value) for value in (*request.filters.values(), request.limit)]
 
 
 def _parameter(value: Argument) -> object:
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         # As text the server reads it as the argument's own type; psycopg would choose a type by
         # size, and a count above 2^31 would then be "function does not exist".
         return str(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, timedelta):
+        return as_text(value)
+    if isinstance(value, Mapping | list):
         return Jsonb(value, dumps=exact_json.dumps)
     return value
 

@@ -1,5 +1,5 @@
 begin;
-select plan(10);
+select plan(11);
 
 select is(
   private.uuid_v7_time(private.uuid_v7('2026-03-10 12:00:00.123999+00')),
@@ -33,13 +33,18 @@ select ok(
 );
 
 select is(
-  private.content_hash('{"b": 1.50, "a": "x", "n": null}'),
-  private.content_hash('{"a": "x", "b": 1.5}'),
+  private.content_hash(private.canonical_text('{"b": 1.50, "a": "x", "n": null}')),
+  private.content_hash(private.canonical_text('{"a": "x", "b": 1.5}')),
   'order, nulls and trailing zeros make no other content'
 );
 select isnt(
-  private.content_hash('{"a": "1"}'), private.content_hash('{"a": 1}'),
+  private.content_hash(private.canonical_text('{"a": "1"}')),
+  private.content_hash(private.canonical_text('{"a": 1}')),
   'text and number are other content'
+);
+select is(
+  private.content_hash('abc'), 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
+  'a fingerprint is the SHA-256 of the text'
 );
 select is(
   private.canonical_text('{"bb": [1.0, {"z": null, "y": true}], "a": "\"", "B": 0.10}'),

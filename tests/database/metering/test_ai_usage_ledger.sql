@@ -1,5 +1,5 @@
 begin;
-select plan(21);
+select plan(27);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme');
@@ -12,11 +12,14 @@ select columns_are(
   'public', 'ai_usage_ledger',
   array[
     'id', 'workflow_id', 'organization_id', 'model', 'prompt_tokens', 'completion_tokens', 'cost',
-    'created_at', 'settled_at'
+    'created_at', 'settled_at', 'run_id', 'venture_id', 'user_id', 'api_key_id', 'provider',
+    'service_tier', 'tags', 'settlement', 'unheld_usd'
   ],
-  'the document''s columns, and when it was recorded'
+  'the document''s columns, who spent, and how it was held and recorded'
 );
-select col_not_null('public', 'ai_usage_ledger', 'workflow_id', 'a usage has a workflow');
+select col_is_null(
+  'public', 'ai_usage_ledger', 'workflow_id', 'a call outside any workflow is a usage too'
+);
 select has_index(
   'public', 'ai_usage_ledger', 'idx_ai_usage_ledger_org_month',
   array['organization_id', 'created_at'], 'the index by organization and month'
@@ -57,7 +60,8 @@ declare
     'workflow_id', 'a0000000-0000-4000-8000-000000000001',
     'organization_id', 'a0000000-0000-4000-8000-000000000000',
     'model', 'm', 'prompt_tokens', 1, 'completion_tokens', 1, 'cost', 1,
-    'created_at', '2026-03-10 12:00:00+00', 'settled_at', '2026-03-10 12:00:00+00'
+    'created_at', '2026-03-10 12:00:00+00', 'settled_at', '2026-03-10 12:00:00+00',
+    'tags', '{}', 'settlement', 'without_hold', 'unheld_usd', 1
   ) || p_columns;
 begin
   perform private.create_partition('public.ai_usage_ledger', '2026-03-01');
@@ -70,6 +74,7 @@ begin
   );
 end
 $$;
+create temp table before_refusals as select count(*) as usages from ai_usage_ledger;
 select pg_temp.refused('{"cost": -0.01}', '23514', 'a negative cost');
 select pg_temp.refused('{"cost": "NaN"}', '23514', 'a cost of NaN');
 select pg_temp.refused('{"cost": 1000000000000}', '22003', 'a cost of a trillion');
@@ -80,7 +85,13 @@ select pg_temp.refused('{"created_at": "2026-03-10 12:00:00.001+00"}', '23514',
   'a time that is not the id''s');
 select pg_temp.refused('{"settled_at": "2026-03-10 11:00:00+00"}', '23514',
   'recorded before it happened');
-select pg_temp.refused('{"workflow_id": null}', '23502', 'no workflow');
+select pg_temp.refused('{"organization_id": null}', '23502', 'no organization');
+select pg_temp.refused('{"settlement": null}', '23502', 'no word on how it was held');
+select pg_temp.refused('{"settlement": "somehow"}', '22P02', 'held in a way that is none');
+select pg_temp.refused('{"unheld_usd": -1}', '23514', 'less than nothing without a hold');
+select pg_temp.refused('{"api_key_id": ""}', '23514', 'a blank API key');
+select pg_temp.refused('{"provider": " "}', '23514', 'a blank provider');
+select pg_temp.refused('{"service_tier": ""}', '23514', 'a blank service tier');
 select pg_temp.refused('{"id": "a0000000-0000-4000-8000-00000000000f"}', '23514',
   'an id that was made elsewhere');
 

@@ -1,5 +1,5 @@
 begin;
-select plan(9);
+select plan(10);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme'),
@@ -29,7 +29,8 @@ select results_eq(
 select results_eq(
   $$select model, total_cost, total_tokens from ai_cost_by_model
     where organization_id = 'a0000000-0000-4000-8000-000000000000' order by total_cost desc$$,
-  $$select model, sum(cost) as total_cost, sum(prompt_tokens + completion_tokens) as total_tokens
+  $$select model::text, sum(cost) as total_cost,
+      sum(prompt_tokens + completion_tokens) as total_tokens
     from ai_usage_ledger where organization_id = 'a0000000-0000-4000-8000-000000000000'
     group by model order by total_cost desc$$,
   'model performance'
@@ -56,6 +57,16 @@ select results_eq(
 );
 
 -- The document's verification query finds its functions.
+-- A call outside any workflow is counted, apart from those inside one.
+select cost from settle_spend(
+  tests.hold('b0000000-0000-4000-8000-000000000000', 1, 'alone'), null, 0.75
+);
+select results_eq(
+  $$select workflow_id, total_cost, request_count from ai_cost_by_workflow where model = 'alone'$$,
+  $$values (null::uuid, 0.75, 1::bigint)$$,
+  'a call outside any workflow'
+);
+
 select is(
   (
     select array_agg(proname::text order by proname)

@@ -1,5 +1,5 @@
 begin;
-select plan(38);
+select plan(50);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme'),
@@ -86,6 +86,75 @@ select id from metering.set_budget(
   'total', 50
 );
 
+-- Held money counts, whoever holds it for this workflow; what an overdue hold keeps is free.
+select tests.freeze_clock('2026-03-10 12:00:00+00');
+create temp table held as
+select d.hold_id as id
+from authorize_spend(
+  'a0000000-0000-4000-8000-000000000000', 'm', 40,
+  p_workflow_id => 'a0000000-0000-4000-8000-000000000001', p_expires_in => '1 minute'
+) as d;
+select tests.hold('a0000000-0000-4000-8000-000000000000', 1000);
+select ok(
+  check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 9.000000000001),
+  'settled + held + additional fits exactly; what is held outside the workflow does not count'
+);
+select ok(
+  not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 9.000000000002),
+  'what is held counts: a trillionth more does not fit'
+);
+select ok(
+  not estimate_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 9.000000000002),
+  'the estimate counts it too'
+);
+select ok(
+  not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 0.1, 41),
+  'against a lower stated cap as well'
+);
+select tests.freeze_clock('2026-03-10 12:01:00+00');
+select ok(
+  check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 49),
+  'what an overdue hold keeps is free'
+);
+select ok(
+  estimate_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 49),
+  'the estimate frees it too'
+);
+select tests.settle(held.id, 30) from held;
+select ok(
+  check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 19.000000000001),
+  'once it is settled what it cost counts'
+);
+select ok(
+  not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 19.000000000002),
+  'and no less'
+);
+create temp table released as
+select d.hold_id as id
+from authorize_spend(
+  'a0000000-0000-4000-8000-000000000000', 'm', 19,
+  p_workflow_id => 'a0000000-0000-4000-8000-000000000001'
+) as d;
+select h.id from released, release_spend(released.id) as h;
+select ok(
+  check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 19.000000000001),
+  'what was released does not count'
+);
+select b.id from metering.freeze(
+  'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001'
+) as b;
+select ok(
+  not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 0),
+  'a frozen workflow is refused, whatever is left'
+);
+select b.id from metering.unfreeze(
+  'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001'
+) as b;
+select tests.cap(
+  'a0000000-0000-4000-8000-000000000000', 'workflow', 'a0000000-0000-4000-8000-000000000001',
+  'total', 100
+);
+
 -- The organization may be named, by position or by name.
 select ok(
   check_workflow_cost_limit(
@@ -170,10 +239,17 @@ select ok(
 );
 
 -- A check changes nothing.
-select is(
-  (select count(*) from metering.budget_slots where settled_usd > 0 or held_usd > 0), 2::bigint,
-  'only what was recorded is counted'
+create temp view counters as
+select jsonb_agg(to_jsonb(s) order by s.budget_id, s.slot) as slots from metering.budget_slots as s;
+create temp table before_checks as table counters;
+select ok(
+  check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 1), 'a check that says yes'
 );
+select ok(
+  not check_workflow_cost_limit('a0000000-0000-4000-8000-000000000001', 1000),
+  'and one that says no'
+);
+select results_eq('table counters', 'table before_checks', 'change nothing');
 
 -- The estimate answers in a read-only transaction, where the check may not lock.
 select ok(

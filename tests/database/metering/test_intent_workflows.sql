@@ -1,5 +1,5 @@
 begin;
-select plan(26);
+select plan(27);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme'),
@@ -28,6 +28,17 @@ select results_eq(
   $$values ('{"step": 2, "total_ai_cost": 0.25}'::jsonb)$$,
   'writing the document cannot erase what was spent'
 );
+create temp table held as
+select d.hold_id as id from authorize_spend(
+  'a0000000-0000-4000-8000-000000000000', 'm', 5,
+  p_workflow_id => 'a0000000-0000-4000-8000-000000000001'
+) as d;
+select is(
+  (select workflow_data ->> 'total_ai_cost' from intent_workflows
+   where id = 'a0000000-0000-4000-8000-000000000001'),
+  '0.25', 'the total is what was spent: what is held is not'
+);
+select h.id from held, release_spend(held.id) as h;
 select is(
   (select jsonb_typeof(workflow_data -> 'total_ai_cost') from intent_workflows
    where id = 'a0000000-0000-4000-8000-000000000001'),

@@ -1,5 +1,5 @@
 begin;
-select plan(43);
+select plan(47);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme'),
@@ -16,12 +16,17 @@ select lives_ok(
   'the document''s six arguments are enough'
 );
 select results_eq(
-  $$select workflow_id, model, prompt_tokens, completion_tokens, cost, created_at, settled_at
-    from ai_usage_ledger$$,
+  $$select workflow_id, model::text, prompt_tokens::integer, completion_tokens::integer,
+      cost::numeric, created_at, settled_at from ai_usage_ledger$$,
   $$values (
       'a0000000-0000-4000-8000-000000000001'::uuid, 'gpt-4o', 100, 20, 0.123456789012,
       '2026-03-10 12:00:00.123+00'::timestamptz, '2026-03-10 12:00:00.123456+00'::timestamptz)$$,
   'the ledger holds what was stated, to the last digit, at the time of its id'
+);
+select results_eq(
+  $$select settlement, unheld_usd::numeric, tags from ai_usage_ledger$$,
+  $$values ('without_hold'::metering.settlement, 0.123456789012, '{}'::jsonb)$$,
+  'flagged: no hold covered any of it'
 );
 select is(
   (select private.uuid_v7_time(id) from ai_usage_ledger), '2026-03-10 12:00:00.123+00'::timestamptz,
@@ -37,8 +42,8 @@ select is(
   'the organization''s month has it'
 );
 select results_eq(
-  $$select day, model, requests, prompt_tokens, completion_tokens, cost
-    from metering.usage_rollups$$,
+  $$select day, model, requests::bigint, prompt_tokens::bigint, completion_tokens::bigint,
+      cost::numeric from metering.usage_rollups$$,
   $$values ('2026-03-10'::date, 'gpt-4o', 1::bigint, 100::bigint, 20::bigint, 0.123456789012)$$,
   'the rollup has it'
 );
@@ -49,7 +54,8 @@ select lives_ok(
   'a second request'
 );
 select results_eq(
-  $$select requests, prompt_tokens, completion_tokens, cost from metering.usage_rollups$$,
+  $$select requests::bigint, prompt_tokens::bigint, completion_tokens::bigint, cost::numeric
+    from metering.usage_rollups$$,
   $$values (2::bigint, 101::bigint, 22::bigint, 0.123456789013)$$,
   'adds to the same rollup row'
 );
@@ -188,6 +194,10 @@ select pg_temp.refused(
   $$'a0000000-0000-4000-8000-000000000001', 'b0000000-0000-4000-8000-000000000000',
     'm', 1, 1, 1, 'x'$$, 'TS404', 'a workflow of another organization'
 );
+select pg_temp.refused(
+  $$'a0000000-0000-4000-8000-000000000000', 'a0000000-0000-4000-8000-000000000000',
+    'm', 1, 1, 1, 'x'$$, 'TS404', 'an organization''s budget is no workflow'
+);
 select results_eq(
   $$select
       (select count(*) from ai_usage_ledger),
@@ -209,11 +219,30 @@ select lives_ok(
   'above the cap and frozen, it is recorded all the same'
 );
 select results_eq(
-  $$select settled_usd, available_usd, debt_usd from metering.budget_slots
-    where budget_id = 'a0000000-0000-4000-8000-000000000001'$$,
-  $$values (7.623456789013, 0::numeric, 6.623456789013)$$,
+  $$select * from tests.figures('a0000000-0000-4000-8000-000000000001')$$,
+  $$values (7.623456789013, 0::numeric, -6.623456789013, true)$$,
   'and what passed the cap is debt'
 );
+
+-- Every budget that covers it counts it, held money or not.
+select
+  tests.cap('b0000000-0000-4000-8000-000000000000', 'organization', null, 'day', 10, 'hard', 4),
+  tests.cap('b0000000-0000-4000-8000-000000000000', 'model', 'm', 'hour', 5),
+  tests.cap('b0000000-0000-4000-8000-000000000000', 'model', 'n', 'hour', 5);
+select tests.hold('b0000000-0000-4000-8000-000000000000', 4, 'm');
+select tests.spend('b0000000-0000-4000-8000-000000000001', 3, 'm');
+select results_eq(
+  $$select b.scope, b.scope_id in ('', 'm', 'n'), b.time_window, f.settled, f.held, f.remaining
+    from metering.budgets as b cross join tests.figures(b.id) as f
+    where b.organization_id = 'b0000000-0000-4000-8000-000000000000'
+    order by b.scope, b.scope_id, b.time_window$$,
+  $$values
+    ('model', true, 'hour', 3.0, 4.0, -2.0), ('model', true, 'hour', 0, 0, 5),
+    ('organization', true, 'day', 3.6, 4, 2.4), ('organization', true, 'total', 3.6, 4, null),
+    ('workflow', false, 'total', 3.6, 0, null)$$,
+  'every budget that covers it counts it'
+);
+select is_empty($$select * from audit.verify_integrity()$$, 'a record past a cap is no breach');
 
 -- Time moves on, back, and over the edge of what was prepared.
 select id from metering.set_budget(
@@ -222,9 +251,10 @@ select id from metering.set_budget(
 select tests.freeze_clock('2026-04-01 00:00:00+00');
 select tests.spend('a0000000-0000-4000-8000-000000000001', 2);
 select results_eq(
-  $$select window_start, settled_usd, available_usd, debt_usd from metering.budget_slots as s
+  $$select window_start, settled_usd::numeric, available_usd::numeric, debt_usd::numeric
+    from metering.budget_slots as s
     inner join metering.budgets as b on b.id = s.budget_id where b.time_window = 'month'$$,
-  $$values ('2026-04-01 00:00:00+00'::timestamptz, 2::numeric, 8::numeric, 0::numeric)$$,
+  $$values ('2026-04-01 00:00:00+00'::timestamptz, 2::numeric, 8::numeric, null::numeric)$$,
   'a new month opens with the whole limit'
 );
 select tests.freeze_clock('2026-03-31 23:59:59+00');

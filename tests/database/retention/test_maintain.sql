@@ -1,5 +1,5 @@
 begin;
-select plan(9);
+select plan(13);
 
 select tests.freeze_clock('2031-01-31 23:59:59+00');
 select lives_ok($$select private.maintain()$$, 'maintain runs on the last day of a month');
@@ -31,8 +31,33 @@ from (values ('kept', interval '400 days'), ('forgotten', interval '401 days')) 
 );
 select private.maintain();
 select results_eq(
-  $$select request_id from metering.request_keys$$, $$values ('kept')$$,
+  $$select request_id::text from metering.request_keys$$, $$values ('kept')$$,
   'request ids are forgotten after 400 days'
+);
+
+-- Holds: 45 days after they ended, so that a late settlement still knows what they were.
+create temp table held as
+select
+  n.name,
+  tests.hold('a0000000-0000-4000-8000-000000000000', 1, n.name, p_expires_in => n.expires_in) as id
+from (
+  values
+  ('released', interval '1 hour'), ('expired', interval '1 second'), ('open', interval '1 hour')
+) as n (name, expires_in);
+select tests.freeze_clock('2031-02-01 00:00:00+00');
+select held.id from held, release_spend(held.id) where name = 'released';
+select metering.expire_holds();
+select tests.freeze_clock('2031-02-01 00:00:00+00'::timestamptz + interval '45 days');
+select private.maintain();
+select set_eq(
+  $$select name from held inner join metering.holds as h on h.id = held.id$$,
+  $$values ('released'), ('expired'), ('open')$$, 'holds that ended are kept 45 days'
+);
+select tests.freeze_clock('2031-02-01 00:00:01+00'::timestamptz + interval '45 days');
+select private.maintain();
+select set_eq(
+  $$select name from held inner join metering.holds as h on h.id = held.id$$,
+  $$values ('open')$$, 'and then forgotten; an overdue one, whose money nobody took, is not'
 );
 
 select lives_ok($$select private.maintain()$$, 'again does nothing');
@@ -51,8 +76,17 @@ returns bigint language sql as $$
 $$;
 select ok(private.schedule_maintenance(), 'with pg_cron something is');
 select results_eq(
-  $$select command from cron.job$$, $$values ('select private.maintain()')$$, 'it is maintain'
+  $$select name, command, schedule from cron.job order by name$$,
+  $$values
+    ('tallystick-expire-holds', 'select metering.expire_holds()', '* * * * *'),
+    ('tallystick-maintain', 'select private.maintain()', '17 3 * * *')$$,
+  'holds expire every minute, and maintain runs every day'
 );
+select lives_ok(
+  format('do $do$ begin perform * from (%s) as job; end $do$', command),
+  'as it is scheduled it runs: ' || command
+)
+from cron.job order by name;
 
 select * from finish();
 rollback;

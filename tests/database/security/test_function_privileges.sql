@@ -1,6 +1,6 @@
 -- Who may execute what: the whole list. What is not on it, nobody executes but the owner.
 begin;
-select plan(9);
+select plan(11);
 
 create temporary table who (
   function text,
@@ -13,47 +13,86 @@ select entry.function, cell[1], cell[2], cell[3], cell[4], cell[5], cell[6]
 from (
   values
   -- what clients call                           anon auth service app reader writer
-  ('public.check_workflow_cost_limit',          '-    x    x      x    -     x'),
-  ('public.estimate_workflow_cost_limit',       '-    x    x      x    -     x'),
-  ('public.get_organization_monthly_ai_cost',   '-    x    x      x    -     x'),
-  ('public.check_organization_monthly_quota',   '-    x    x      x    -     x'),
-  ('public.upsert_intent_workflow',             '-    x    x      x    -     x'),
-  ('public.record_usage_and_increment',         '-    -    x      x    -     x'),
-  ('tenancy.create_organization',               '-    x    x      -    -     -'),
-  ('metering.set_budget',                       '-    x    x      -    -     -'),
-  ('metering.remove_budget',                    '-    x    x      -    -     -'),
-  ('audit.verify_integrity',                    '-    -    x      x    -     x'),
+  ('public.authorize_spend',                   '-    x    x      x    -     x'),
+  ('public.authorize_spend_batch',             '-    x    x      x    -     x'),
+  ('public.estimate_spend',                    '-    x    x      x    -     x'),
+  ('public.release_spend',                     '-    x    x      x    -     x'),
+  ('public.check_workflow_cost_limit',         '-    x    x      x    -     x'),
+  ('public.estimate_workflow_cost_limit',      '-    x    x      x    -     x'),
+  ('public.get_organization_monthly_ai_cost',  '-    x    x      x    -     x'),
+  ('public.check_organization_monthly_quota',  '-    x    x      x    -     x'),
+  ('public.upsert_intent_workflow',            '-    x    x      x    -     x'),
+  -- what settles money: no tenant states what it cost
+  ('public.settle_spend',                      '-    -    x      x    -     x'),
+  ('public.settle_spend_batch',                '-    -    x      x    -     x'),
+  ('public.extend_hold',                       '-    -    x      x    -     x'),
+  ('public.record_usage_and_increment',        '-    -    x      x    -     x'),
+  -- housekeeping and proof: servers only
+  ('metering.expire_holds',                    '-    -    x      x    -     x'),
+  ('metering.waiting_budgets',                 '-    -    x      x    -     x'),
+  ('audit.verify_integrity',                   '-    -    x      x    -     x'),
+  -- what owners, admins and operators call
+  ('tenancy.create_organization',              '-    x    x      -    -     -'),
+  ('metering.set_budget',                      '-    x    x      -    -     -'),
+  ('metering.change_budget',                   '-    x    x      -    -     -'),
+  ('metering.remove_budget',                   '-    x    x      -    -     -'),
+  ('metering.freeze',                          '-    x    x      -    -     -'),
+  ('metering.unfreeze',                        '-    x    x      -    -     -'),
   -- definers behind them
-  ('private.create_organization',               '-    x    x      -    -     -'),
-  ('private.put_budget',                        '-    x    x      -    -     -'),
-  ('private.lock_workflow',                     '-    x    x      x    -     x'),
-  ('private.member_organization_ids',           '-    x    x      x    -     x'),
+  ('private.create_organization',              '-    x    x      -    -     -'),
+  ('private.set_budget',                       '-    x    x      -    -     -'),
+  ('private.change_budget',                    '-    x    x      -    -     -'),
+  ('private.remove_budget',                    '-    x    x      -    -     -'),
+  ('private.set_frozen',                       '-    x    x      -    -     -'),
+  ('private.authorize_spend',                  '-    x    x      x    -     x'),
+  ('private.authorize_spend_batch',            '-    x    x      x    -     x'),
+  ('private.release_spend',                    '-    x    x      x    -     x'),
+  ('private.lock_organization',                '-    x    x      x    -     x'),
+  ('private.member_organization_ids',          '-    x    x      x    -     x'),
   -- who is calling
-  ('private.caller_role',                       '-    x    x      x    -     x'),
-  ('private.is_trusted_caller',                 '-    x    x      x    -     x'),
-  ('private.assert_member',                     '-    x    x      x    -     x'),
+  ('private.caller_role',                      '-    x    x      x    -     x'),
+  ('private.schema_owner',                     '-    x    x      x    -     x'),
+  ('private.is_trusted_caller',                '-    x    x      x    -     x'),
+  ('private.assert_member',                    '-    x    x      x    -     x'),
   -- reads under the caller's own policies
-  ('private.assert_workflow',                   '-    x    x      x    -     x'),
-  ('private.resolve_organization_of_workflow',  '-    x    x      x    -     x'),
-  ('private.fits_workflow',                     '-    x    x      x    -     x'),
-  ('private.monthly_cost',                      '-    x    x      x    -     x'),
-  ('private.present_month',                     '-    x    x      x    -     x'),
-  ('private.verify_metering',                   '-    -    x      x    -     x'),
+  ('private.draft_hold',                       '-    x    x      x    -     x'),
+  ('private.cover',                            '-    x    x      x    -     x'),
+  ('private.survey',                           '-    x    x      x    -     x'),
+  ('private.overdue',                          '-    x    x      x    -     x'),
+  ('private.has_overdue',                      '-    x    x      x    -     x'),
+  ('private.denied_as_frozen',                 '-    x    x      x    -     x'),
+  ('private.granted',                          '-    x    x      x    -     x'),
+  ('private.assert_workflow',                  '-    x    x      x    -     x'),
+  ('private.resolve_organization_of_workflow', '-    x    x      x    -     x'),
+  ('private.fits_workflow',                    '-    x    x      x    -     x'),
+  ('private.monthly_cost',                     '-    x    x      x    -     x'),
+  ('private.monthly_holds',                    '-    x    x      x    -     x'),
+  ('private.present_month',                    '-    x    x      x    -     x'),
+  ('private.verify_metering',                  '-    -    x      x    -     x'),
   -- arithmetic, text and errors: no table is read
-  ('private.assert_id',                         '-    x    x      x    -     x'),
-  ('private.assert_money',                      '-    x    x      x    -     x'),
-  ('private.assert_text',                       '-    x    x      x    -     x'),
-  ('private.clock_now',                         '-    x    x      x    -     x'),
-  ('private.effective_cap',                     '-    x    x      x    -     x'),
-  ('private.figure',                            '-    -    x      x    -     x'),
-  ('private.is_time_zone',                      '-    x    x      x    -     x'),
-  ('private.local_day',                         '-    x    x      x    -     x'),
-  ('private.raise_error',                       '-    x    x      x    -     x'),
-  ('private.reject_argument',                   '-    x    x      x    -     x'),
-  ('private.round_half_even',                   '-    x    x      x    x     x'),
-  ('private.uuid_v7',                           '-    x    x      x    -     x'),
-  ('private.uuid_v7_time',                      '-    x    x      x    -     x'),
-  ('private.window_start',                      '-    x    x      x    -     x')
+  ('private.assert_count',                     '-    x    x      x    -     x'),
+  ('private.assert_covered',                   '-    x    x      x    -     x'),
+  ('private.assert_id',                        '-    x    x      x    -     x'),
+  ('private.assert_minimum',                   '-    x    x      x    -     x'),
+  ('private.assert_money',                     '-    x    x      x    -     x'),
+  ('private.assert_tags',                      '-    x    x      x    -     x'),
+  ('private.assert_text',                      '-    x    x      x    -     x'),
+  ('private.clock_now',                        '-    x    x      x    x     x'),
+  ('private.denied_as_exceeded',               '-    x    x      x    -     x'),
+  ('private.effective_cap',                    '-    x    x      x    -     x'),
+  ('private.figure',                           '-    -    x      x    -     x'),
+  ('private.granted_limit',                    '-    x    x      x    -     x'),
+  ('private.is_time_zone',                     '-    x    x      x    -     x'),
+  ('private.local_day',                        '-    x    x      x    -     x'),
+  ('private.raise_error',                      '-    x    x      x    -     x'),
+  ('private.reject_argument',                  '-    x    x      x    -     x'),
+  ('private.round_half_even',                  '-    x    x      x    x     x'),
+  ('private.scope_keys',                       '-    x    x      x    -     x'),
+  ('private.scope_keys_of',                    '-    x    x      x    -     x'),
+  ('private.uuid_v7',                          '-    x    x      x    -     x'),
+  ('private.uuid_v7_time',                     '-    x    x      x    -     x'),
+  ('private.window_end',                       '-    x    x      x    x     x'),
+  ('private.window_start',                     '-    x    x      x    x     x')
 ) as entry (function, cells)
 cross join regexp_split_to_array(entry.cells, '\s+') as cell;
 
@@ -61,6 +100,8 @@ create temporary view functions as
 select
   p.oid,
   p.proowner,
+  p.prosecdef,
+  p.prosrc,
   coalesce(p.proacl, acldefault('f', p.proowner)) as acl,
   n.nspname || '.' || p.proname as name
 from pg_proc as p
@@ -135,6 +176,38 @@ select is_empty(
   $$,
   'no API role may become the owner'
 );
+
+-- Functions and views run with the rights of their caller, but for definers: whoever may use one
+-- must be able to call what it calls.
+create temporary view out_of_reach as
+select r.role, c.name as caller, f.name as called
+from (
+  select name, prosrc as body, oid as function, null::oid as relation
+  from functions where not prosecdef
+  union all
+  select v.relname, pg_get_viewdef(v.oid), null, v.oid
+  from pg_class as v
+  inner join pg_namespace as n on n.oid = v.relnamespace
+  where v.relkind = 'v'
+    and (n.nspname = 'public' or obj_description(n.oid, 'pg_namespace') like 'Tallystick%')
+) as c
+inner join functions as f on strpos(c.body, f.name || '(') > 0
+cross join unnest(array[
+  'authenticated', 'service_role', 'app_user', 'tallystick_reader', 'tallystick_writer'
+]) as r (role)
+where (
+    has_function_privilege(r.role, c.function, 'execute')
+    or has_table_privilege(r.role, c.relation, 'select')
+  )
+  and not has_function_privilege(r.role, f.oid, 'execute');
+select is_empty('table out_of_reach', 'whoever may call a function may call what it calls');
+revoke execute on function private.window_end(text, timestamptz, text) from tallystick_reader;
+select set_eq(
+  $$select role, caller::text, called from out_of_reach$$,
+  $$values ('tallystick_reader', 'budget_status', 'private.window_end')$$,
+  'and one who may not is seen'
+);
+grant execute on function private.window_end(text, timestamptz, text) to tallystick_reader;
 
 -- A new function is executable by everybody until it is revoked: the list must notice.
 create function private.forgotten() returns void language sql as '';

@@ -46,6 +46,7 @@ insert into tenancy.profiles (user_id, display_name)
 select id, name from people where name = 'bystander';
 insert into tenancy.ventures (organization_id, name) select org, 'Venture' from places;
 select tests.spend(tests.workflow(org), 1) from places;
+select tests.hold(org, 1) from places;
 insert into metering.request_keys (organization_id, operation, request_id, content_hash, subject_id)
 select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
 
@@ -274,6 +275,12 @@ $$),
   select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),
 ('metering.budget_slots', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.budget_status', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.holds', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),
 ('metering.usage_rollups', $$

@@ -24,6 +24,8 @@ from (
   ('metering.workflows', 'update (workflow_data)',              '-    x    x      x    -     x'),
   ('metering.budgets', 'select',                                '-    x    x      x    x     x'),
   ('metering.budget_slots', 'select',                           '-    x    x      x    x     x'),
+  ('metering.budget_status', 'select',                          '-    x    x      x    x     x'),
+  ('metering.holds', 'select',                                  '-    x    x      x    x     x'),
   ('metering.usage_rollups', 'select',                          '-    x    x      x    x     x'),
   ('metering.request_keys', 'select',                           '-    -    x      x    x     x'),
   ('tenancy.organizations', 'select',                           '-    x    x      x    x     x'),

@@ -1,5 +1,5 @@
 begin;
-select plan(21);
+select plan(22);
 
 select results_eq(
   $$select name, time_zone, frozen_at from tenancy.create_organization('Acme')$$,
@@ -84,6 +84,11 @@ select lives_ok(
   $$update tenancy.organizations set name = 'Acme Ltd', time_zone = 'Europe/Berlin'
     where name = 'Acme'$$,
   'anything else may change'
+);
+select tests.hold(o.id, 1) from tenancy.organizations as o where o.name = 'Bravo';
+select throws_ok(
+  $$update tenancy.organizations set time_zone = 'UTC' where name = 'Bravo'$$,
+  '23001', null, 'nor one in which money is held'
 );
 create function pg_temp.code_of(p_statement text) returns text language plpgsql as $$
 begin

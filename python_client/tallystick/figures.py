@@ -1,4 +1,4 @@
-"""Small charts out of block characters; pure text."""
+"""How figures are shown on a terminal: money, and small charts out of block characters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 _EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
 _EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
 _EIGHTHS = 8
+
+
+def usd(amount: Decimal) -> str:
+    """Show money exactly: every digit that is there, two decimals at least."""
+    sign, text = "-" if amount < 0 else "", format(abs(amount).normalize(), ",f")
+    decimals = len(text.partition(".")[2])
+    return f"{sign}${text}" if decimals > 1 else f"{sign}${abs(amount):,.2f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Show a number of things: "1 slot", "2 slots"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def columns(values: Sequence[Decimal], height: int) -> list[str]:

@@ -1,0 +1,74 @@
+"""What a batch asks for: one frozen value per item.
+
+An argument left at None is not sent and the SQL default applies. Types are checked when the batch
+is described (`calls`), values by the database, item by item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+    from decimal import Decimal
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendRequest:
+    """One spend to authorize: the arguments of `authorize_spend` but for the organization.
+
+    Attributes:
+        model: the model to be called.
+        estimated_cost: what to hold, US dollars.
+        input_tokens: how many tokens will be sent.
+        max_output_tokens: how many tokens the answer may have.
+        workflow_id: the workflow that spends.
+        run_id: the run it belongs to.
+        venture_id: the venture it belongs to.
+        user_id: the person it is spent for.
+        api_key_id: the application's name for the key it is spent with.
+        tags: free labels; a budget of scope tag caps one ``key=value``.
+        provider: who serves the model.
+        service_tier: the provider's tier.
+        request_id: makes a retry the same request.
+        expires_in: how long the hold lasts; ten minutes by default.
+        allow_partial: whether less than the estimate will do.
+        minimum: how little will do, US dollars; a partial grant needs it.
+    """
+
+    model: str | None = None
+    estimated_cost: Decimal | None = None
+    input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    workflow_id: UUID | None = None
+    run_id: UUID | None = None
+    venture_id: UUID | None = None
+    user_id: UUID | None = None
+    api_key_id: str | None = None
+    tags: Mapping[str, str] | None = None
+    provider: str | None = None
+    service_tier: str | None = None
+    request_id: str | None = None
+    expires_in: timedelta | None = None
+    allow_partial: bool | None = None
+    minimum: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """One hold to settle: the arguments of `settle_spend`.
+
+    Attributes:
+        hold_id: the hold, as `authorize_spend` named it.
+        usage: token counts by class, for example ``{"input_tokens": 1200, "output_tokens": 300}``.
+        cost: what the call cost, US dollars.
+        request_id: makes a retry the same request.
+    """
+
+    hold_id: UUID
+    usage: Mapping[str, int] | None = None
+    cost: Decimal | None = None
+    request_id: str | None = None

@@ -1,0 +1,351 @@
+-- May this be spent? If so, the money is held.
+
+-- How long a hold lasts: above nothing, at most a day.
+create function private.assert_expiry(p_argument text, p_expires_in interval)
+returns interval
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- In one unit: a month is compared as 30 days, but added as a month.
+  v_seconds constant numeric := extract(epoch from p_expires_in);
+begin
+  if (v_seconds > 0 and v_seconds <= 86400) is not true then
+    perform private.reject_argument(p_argument, 'must be above 0 and at most 24 hours');
+  end if;
+  return make_interval(secs => v_seconds);
+end
+$$;
+
+comment on function private.assert_expiry(text, interval) is
+  'Refuses anything but a duration above 0 of at most 24 hours; returns it in seconds. Errors: '
+  '22023.';
+
+-- The least a hold may be cut to: all of it, unless it may be granted in part.
+create function private.assert_minimum(
+  p_allow_partial boolean,
+  p_minimum numeric,
+  p_estimated_cost numeric
+)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_allow_partial is null then
+    perform private.reject_argument('p_allow_partial', 'must not be null');
+  elsif not p_allow_partial then
+    if p_minimum is not null then
+      perform private.reject_argument('p_minimum', 'must be omitted unless p_allow_partial');
+    end if;
+    return p_estimated_cost;
+  end if;
+  perform private.assert_money('p_minimum', p_minimum);
+  if p_minimum = 0 or p_minimum > p_estimated_cost then
+    perform private.reject_argument('p_minimum', 'must be above 0 and at most p_estimated_cost');
+  end if;
+  return p_minimum;
+end
+$$;
+
+comment on function private.assert_minimum(boolean, numeric, numeric) is
+  'The least that may be granted. Errors: 22023.';
+
+-- The body of authorize_spend and of each item of its batch form, which has gathered at
+-- p_still_since: the time of the call is then that, so no tenant may call this.
+--
+-- The usual request needs no more than is written here: nothing to object to its arguments,
+-- everything plain, enough in each own slot, not made before. One attempt then does, in as few
+-- statements and expressions as there can be: PostgreSQL prepares each of them anew in every
+-- transaction. What is out of the ordinary is for draft_hold and admit.
+create function private.decide_spend(
+  p_organization_id uuid,
+  p_model text,
+  p_estimated_cost numeric,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_workflow_id uuid,
+  p_run_id uuid,
+  p_venture_id uuid,
+  p_user_id uuid,
+  p_api_key_id text,
+  p_tags jsonb,
+  p_provider text,
+  p_service_tier text,
+  p_request_id text,
+  p_expires_in interval,
+  p_allow_partial boolean,
+  p_minimum numeric,
+  p_still_since timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := coalesce(p_still_since, private.clock_now());
+  v_user_id uuid := p_user_id;
+  v_tags constant jsonb := coalesce(p_tags, '{}');
+  v_seconds constant numeric := extract(epoch from p_expires_in);
+  v_content_hash text;
+  v_keys text[];
+  v_hold metering.holds;
+  v_coverage private.coverage;
+  v_survey private.coverage;
+begin
+  if (
+    private.is_trusted_caller()
+    and p_organization_id is not null
+    and p_estimated_cost > 0 and p_estimated_cost < 1e12
+    and scale(trim_scale(p_estimated_cost)) <= 12
+    and p_model ~ '\S' and length(p_model) <= 255
+    and v_tags = '{}'
+    and coalesce(p_api_key_id, p_provider, p_service_tier) is null
+    and coalesce(p_input_tokens, p_max_output_tokens) is null
+    and p_venture_id is null
+    and v_seconds > 0 and v_seconds <= 86400
+    and not p_allow_partial and p_minimum is null
+    and (p_request_id is null or p_request_id ~ '\S' and length(p_request_id) <= 255)
+  ) is not true then
+    v_hold := private.draft_hold(
+      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+      p_service_tier
+    );
+    perform private.assert_expiry('p_expires_in', p_expires_in);
+    perform private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
+    if p_request_id is not null then
+      perform private.assert_text('p_request_id', p_request_id);
+    end if;
+    v_user_id := v_hold.user_id;
+  end if;
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      array[
+        p_model, trim_scale(p_estimated_cost)::text, p_input_tokens::text,
+        p_max_output_tokens::text, p_workflow_id::text, p_run_id::text, p_venture_id::text,
+        v_user_id::text, p_api_key_id, v_tags::text, p_provider, p_service_tier,
+        v_seconds::text, p_allow_partial::text, trim_scale(p_minimum)::text
+      ]::text
+    );
+  end if;
+
+  v_keys := private.scope_keys(
+    p_workflow_id, p_run_id, p_venture_id, v_user_id, p_api_key_id,
+    coalesce(p_model, 'unknown'), v_tags
+  );
+  v_coverage := private.cover(p_organization_id, v_keys, v_now);
+  if v_coverage.grantable < p_estimated_cost then
+    v_survey := private.survey(p_organization_id, v_keys, v_now, v_now);
+    if v_survey.remaining < p_estimated_cost and p_minimum is null and not v_survey.is_frozen
+      and v_survey.latest_window <= v_now and (p_workflow_id is null or v_survey.has_workflow)
+      and (p_request_id is null or private.find_request(
+        p_organization_id, 'authorize', p_request_id, v_content_hash
+      ) is null) then
+      return private.denied_as_exceeded(v_survey);
+    end if;
+  elsif v_coverage.config_version is not null
+    and (p_workflow_id is null or v_coverage.has_workflow)
+    and (p_request_id is null or private.find_request(
+      p_organization_id, 'authorize', p_request_id, v_content_hash
+    ) is null) then
+    begin
+      insert into metering.holds (
+        organization_id, id, held_usd, workflow_id, run_id, venture_id, user_id, api_key_id, model,
+        provider, service_tier, tags, budget_ids, slots, config_version, day, created_at,
+        expires_at
+      ) values (
+        p_organization_id, private.uuid_v7(v_now), p_estimated_cost, p_workflow_id, p_run_id,
+        p_venture_id, v_user_id, p_api_key_id, coalesce(p_model, 'unknown'), p_provider,
+        p_service_tier, v_tags, v_coverage.budget_ids, v_coverage.slots,
+        v_coverage.config_version, (v_now at time zone v_coverage.time_zone)::date,
+        date_trunc('milliseconds', v_now), v_now + make_interval(secs => v_seconds)
+      )
+      returning id, created_at, expires_at into v_hold.id, v_hold.created_at, v_hold.expires_at;
+      if private.charge(
+        p_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
+        v_hold.created_at, 0, p_estimated_cost
+      ) and (p_request_id is null or private.bind_request(
+        p_organization_id, 'authorize', p_request_id, v_content_hash, v_hold.id
+      )) then
+        return row(
+          'granted', v_hold.id, null, trim_scale(p_estimated_cost), null, null, null, null, null,
+          v_hold.expires_at, null
+        )::metering.spend_decision;
+      end if;
+      perform private.abandon_attempt();
+    exception
+      when sqlstate 'UNDO0' then null;
+    end;
+  end if;
+
+  return private.admit(
+    private.draft_hold(
+      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+      p_service_tier
+    ),
+    private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost),
+    make_interval(secs => v_seconds), p_request_id, v_content_hash, p_still_since
+  );
+end
+$$;
+
+comment on function private.decide_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric, timestamptz
+) is
+  'Body of authorize_spend and its batch form. Errors: 22023, 42501, TS404, TS409.';
+
+-- The privileged half of public.authorize_spend.
+create function private.authorize_spend(
+  p_organization_id uuid,
+  p_model text,
+  p_estimated_cost numeric,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_workflow_id uuid,
+  p_run_id uuid,
+  p_venture_id uuid,
+  p_user_id uuid,
+  p_api_key_id text,
+  p_tags jsonb,
+  p_provider text,
+  p_service_tier text,
+  p_request_id text,
+  p_expires_in interval,
+  p_allow_partial boolean,
+  p_minimum numeric
+)
+returns metering.spend_decision
+language plpgsql
+volatile
+security definer -- takes money from slots and makes holds, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+  return private.decide_spend(
+    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+    p_service_tier, p_request_id, p_expires_in, p_allow_partial, p_minimum, null
+  );
+end
+$$;
+
+comment on function private.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+) is
+  'Core of public.authorize_spend.';
+
+-- May this be spent? If so, the money is held until it is settled, released or overdue.
+--
+-- Nothing stays locked once the transaction ends, so the model call belongs after it. Called in the
+-- application's own transaction, the hold is committed with its write, or not at all. Locks: a slot
+-- of the organization's own budget, then one of each other budget, then the request key. Idempotent
+-- by p_request_id: a retry gets the present state of what the first call did; a hold that has
+-- expired or was released is admitted anew, as a new one. A denial binds nothing.
+create function public.authorize_spend(
+  p_organization_id uuid,
+  p_model text default null,
+  p_estimated_cost numeric default null,
+  p_input_tokens bigint default null,
+  p_max_output_tokens bigint default null,
+  p_workflow_id uuid default null,
+  p_run_id uuid default null,
+  p_venture_id uuid default null,
+  p_user_id uuid default null,
+  p_api_key_id text default null,
+  p_tags jsonb default '{}',
+  p_provider text default null,
+  p_service_tier text default null,
+  p_request_id text default null,
+  p_expires_in interval default '10 minutes',
+  p_allow_partial boolean default false,
+  p_minimum numeric default null
+)
+returns metering.spend_decision
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return private.authorize_spend(
+    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+    p_service_tier, p_request_id, p_expires_in, p_allow_partial, p_minimum
+  );
+end
+$$;
+
+comment on function public.authorize_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
+  interval, boolean, numeric
+) is
+  'Asks whether p_estimated_cost (US dollars, above 0) may be spent, and holds it for p_expires_in '
+  '(at most 24 hours). Every budget that covers the call must admit it: of the organization and of '
+  'the workflow, run, venture, user, API key, model and tags it names. A denial is an answer, not '
+  'an error: it names the budget, what that has left and when it resets. With p_allow_partial less '
+  'may be granted, down to p_minimum. For members who may spend, as themselves, and server roles. '
+  'Errors: 22023, 42501, TS404, TS409.';
+
+-- The same question without a lock and without a hold: for GET, replicas and previews.
+create function public.estimate_spend(
+  p_organization_id uuid,
+  p_model text default null,
+  p_estimated_cost numeric default null,
+  p_input_tokens bigint default null,
+  p_max_output_tokens bigint default null,
+  p_workflow_id uuid default null,
+  p_run_id uuid default null,
+  p_venture_id uuid default null,
+  p_user_id uuid default null,
+  p_api_key_id text default null,
+  p_tags jsonb default '{}',
+  p_provider text default null,
+  p_service_tier text default null,
+  p_allow_partial boolean default false,
+  p_minimum numeric default null
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold metering.holds := private.draft_hold(
+    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
+    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
+    p_service_tier
+  );
+  v_minimum numeric := private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
+  v_keys text[] := private.scope_keys_of(v_hold);
+  v_now timestamptz := private.clock_now();
+  v_coverage private.coverage := private.assert_covered(
+    v_hold, private.survey(p_organization_id, v_keys, v_now, v_now)
+  );
+begin
+  if v_coverage.latest_window > v_now then
+    v_coverage := private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now);
+  end if;
+  if v_coverage.is_frozen then
+    return private.denied_as_frozen(p_organization_id, v_keys);
+  elsif v_coverage.remaining < v_minimum then
+    return private.denied_as_exceeded(v_coverage);
+  end if;
+  v_hold.held_usd := least(v_hold.held_usd, v_coverage.remaining);
+  return private.granted(v_hold, v_keys, v_hold.held_usd);
+end
+$$;
+
+comment on function public.estimate_spend(
+  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, boolean,
+  numeric
+) is
+  'What authorize_spend would answer as of now, also on a read replica. It holds nothing, so two '
+  'callers at once can both be told yes. Errors: 22023, 42501, TS404.';

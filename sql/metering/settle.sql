@@ -1,0 +1,417 @@
+-- What was spent. Real spend is never refused: above its hold, after it, or without one it lands,
+-- flagged, and the cap refuses the next call.
+
+-- The organization of a hold or of the usage it became. Two steps: to look into every partition of
+-- the ledger costs more than all else a settlement looks up.
+create function private.resolve_organization_of_hold(p_hold_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id uuid := (select h.organization_id from metering.holds as h where h.id = p_hold_id);
+begin
+  if v_organization_id is null then
+    v_organization_id := (
+      select l.organization_id from public.ai_usage_ledger as l where l.id = p_hold_id
+    );
+  end if;
+  return v_organization_id;
+end
+$$;
+
+comment on function private.resolve_organization_of_hold(uuid) is
+  'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
+
+-- Sums the token classes of a usage object: input and output.
+create function private.assert_usage(p_argument text, p_usage jsonb)
+returns integer[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_input bigint;
+  v_output bigint;
+begin
+  if p_usage is null then
+    return array[0, 0];
+  elsif jsonb_typeof(p_usage) <> 'object' then
+    perform private.reject_argument(p_argument, 'must be an object');
+  elsif p_usage - array[
+    'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens',
+    'input_audio_tokens', 'output_tokens', 'reasoning_tokens', 'output_audio_tokens', 'requests'
+  ] <> '{}' then
+    perform private.reject_argument(p_argument, 'must have only the documented keys');
+  elsif p_usage::text !~ '^\{("[a-z0-9_]+": (null|[0-9]{1,10})(, )?)*\}$' then
+    perform private.reject_argument(p_argument, 'must have counts from 0 as values');
+  end if;
+  v_input := coalesce((p_usage ->> 'input_tokens')::bigint, 0);
+  v_output := coalesce((p_usage ->> 'output_tokens')::bigint, 0);
+  -- Most calls have no other class.
+  if p_usage - array['input_tokens', 'output_tokens'] <> '{}' then
+    v_input := v_input
+      + coalesce((p_usage ->> 'cache_read_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'cache_write_5m_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'cache_write_1h_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'input_audio_tokens')::bigint, 0);
+    v_output := v_output
+      + coalesce((p_usage ->> 'reasoning_tokens')::bigint, 0)
+      + coalesce((p_usage ->> 'output_audio_tokens')::bigint, 0);
+  end if;
+  if greatest(v_input, v_output) > 2147483647 then
+    perform private.reject_argument(p_argument, 'must sum to at most 2147483647 tokens');
+  end if;
+  return array[v_input, v_output]::integer[];
+end
+$$;
+
+comment on function private.assert_usage(text, jsonb) is
+  'Prompt and completion tokens of a usage object. Errors: 22023.';
+
+-- Adds a usage to the sums of its day and model.
+create function private.roll_up(p_usage public.ai_usage_ledger, p_day date, p_slot smallint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into metering.usage_rollups as r (
+    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
+  ) values (
+    p_usage.organization_id, p_day, p_usage.model, p_slot,
+    1, p_usage.prompt_tokens, p_usage.completion_tokens, p_usage.cost
+  )
+  on conflict (organization_id, day, model, slot) do update
+  set
+    requests = r.requests + excluded.requests,
+    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cost = r.cost + excluded.cost;
+end
+$$;
+
+comment on function private.roll_up(public.ai_usage_ledger, date, smallint) is
+  'Adds a usage to usage_rollups.';
+
+-- Books a usage: counters, ledger and rollup in one attempt, or under a gather.
+--
+-- p_held: what its hold returns, US dollars. p_coverage: the budgets under which the hold was
+-- taken, or those that cover the call now; if budgets were changed since, they are read anew: the
+-- figures of a changed budget counted this hold. p_usage.id is null for a usage without a hold,
+-- which is spent now. p_except: overdue holds that a gather leaves alone. Null where the request id
+-- was bound meanwhile.
+create function private.book(
+  p_usage public.ai_usage_ledger,
+  p_held numeric,
+  p_coverage private.coverage,
+  p_day date,
+  p_operation metering.operation,
+  p_request_id text,
+  p_content_hash text,
+  p_except uuid[] default '{}'
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usage public.ai_usage_ledger := p_usage;
+  v_coverage private.coverage := p_coverage;
+  v_day date := p_day;
+  v_keys text[];
+  v_version integer;
+  v_now timestamptz;
+  v_gathers boolean := false;
+  v_is_bound boolean := false;
+begin
+  loop
+    v_now := private.clock_now();
+    if p_usage.id is null then
+      -- Windows only move forward: a call whose clock is behind an open window belongs to that
+      -- window altogether: id, ledger time, rollup and counters agree.
+      v_usage.created_at := date_trunc('milliseconds', greatest(v_now, v_coverage.latest_window));
+      perform private.ensure_partition('public.ai_usage_ledger', v_usage.created_at);
+      v_usage.id := private.uuid_v7(v_usage.created_at);
+      v_day := private.local_day(v_usage.created_at, v_coverage.time_zone);
+    end if;
+    v_usage.settled_at := greatest(v_now, v_usage.created_at);
+
+    begin
+      if v_gathers then
+        perform private.gather(
+          v_usage.organization_id, v_keys, v_now, v_usage.settled_at, p_except
+        );
+        v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
+        if p_usage.id is null and v_coverage.latest_window > v_usage.created_at then
+          perform private.abandon_attempt();
+        end if;
+        perform private.charge_gathered(
+          v_usage.organization_id, v_coverage, v_usage.created_at, v_usage.cost, - p_held
+        );
+      elsif not private.charge(
+        v_usage.organization_id, v_coverage.budget_ids, v_coverage.slots,
+        v_coverage.config_version, v_usage.created_at, v_usage.cost, - p_held
+      ) then
+        perform private.abandon_attempt();
+      end if;
+      if p_request_id is not null and not private.bind_request(
+        v_usage.organization_id, p_operation, p_request_id, p_content_hash, v_usage.id
+      ) then
+        v_is_bound := true;
+        perform private.abandon_attempt();
+      end if;
+      insert into public.ai_usage_ledger values (v_usage.*);
+      perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
+      return v_usage;
+    exception
+      when sqlstate 'UNDO0' then
+        v_version := v_coverage.config_version;
+    end;
+
+    if v_is_bound then
+      return null;
+    end if;
+    v_keys := private.scope_keys(
+      v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
+      v_usage.api_key_id, v_usage.model, v_usage.tags
+    );
+    v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
+    v_gathers := v_gathers or v_coverage.config_version = v_version;
+  end loop;
+  return null; -- never reached
+end
+$$;
+
+comment on function private.book(
+  public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text, uuid[]
+) is
+  'Books a usage on counters, ledger and rollup.';
+
+-- The usage a hold becomes.
+create function private.usage_of_hold(
+  p_hold metering.holds,
+  p_cost numeric,
+  p_tokens integer[]
+)
+returns public.ai_usage_ledger
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usage public.ai_usage_ledger;
+begin
+  v_usage.id := p_hold.id;
+  v_usage.organization_id := p_hold.organization_id;
+  v_usage.created_at := p_hold.created_at;
+  v_usage.workflow_id := p_hold.workflow_id;
+  v_usage.run_id := p_hold.run_id;
+  v_usage.venture_id := p_hold.venture_id;
+  v_usage.user_id := p_hold.user_id;
+  v_usage.api_key_id := p_hold.api_key_id;
+  v_usage.model := p_hold.model;
+  v_usage.provider := p_hold.provider;
+  v_usage.service_tier := p_hold.service_tier;
+  v_usage.tags := p_hold.tags;
+  v_usage.prompt_tokens := p_tokens[1];
+  v_usage.completion_tokens := p_tokens[2];
+  v_usage.cost := p_cost;
+  if p_hold.state = 'open' then
+    v_usage.settlement := 'on_hold';
+    v_usage.unheld_usd := greatest(p_cost - p_hold.held_usd, 0);
+  else
+    v_usage.settlement := 'after_hold';
+    v_usage.unheld_usd := p_cost;
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.usage_of_hold(metering.holds, numeric, integer[]) is
+  'The ledger row of a hold that cost p_cost (US dollars).';
+
+-- Settles a hold that the caller took out of metering.holds.
+create function private.settle_hold(
+  p_hold metering.holds,
+  p_cost numeric,
+  p_tokens integer[],
+  p_request_id text,
+  p_content_hash text,
+  p_except uuid[]
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_coverage private.coverage;
+  v_usage public.ai_usage_ledger;
+begin
+  v_coverage.budget_ids := p_hold.budget_ids;
+  v_coverage.slots := p_hold.slots;
+  v_coverage.config_version := p_hold.config_version;
+  v_usage := private.book(
+    private.usage_of_hold(p_hold, p_cost, p_tokens),
+    case when p_hold.state = 'open' then p_hold.held_usd else 0 end,
+    v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except
+  );
+  if v_usage.id is null then
+    -- Its request id was used for another hold meanwhile.
+    perform private.raise_error(
+      'TS409', jsonb_build_object('operation', 'settle', 'request_id', p_request_id)
+    );
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]) is
+  'Books what a hold became. Errors: TS409.';
+
+-- The usual case of settle_hold: an open hold that covers its cost, under budgets that were not
+-- changed since. One attempt, in as few statements as there can be. Null where settle_hold has to
+-- look.
+create function private.settle_at_once(p_hold metering.holds, p_cost numeric, p_tokens integer[])
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usage public.ai_usage_ledger;
+begin
+  if not private.charge(
+    p_hold.organization_id, p_hold.budget_ids, p_hold.slots, p_hold.config_version,
+    p_hold.created_at, p_cost, - p_hold.held_usd
+  ) then
+    perform private.abandon_attempt();
+  end if;
+  insert into public.ai_usage_ledger (
+    id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
+    settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
+    unheld_usd
+  ) values (
+    p_hold.id, p_hold.workflow_id, p_hold.organization_id, p_hold.model, p_tokens[1], p_tokens[2],
+    p_cost, p_hold.created_at, greatest(private.clock_now(), p_hold.created_at), p_hold.run_id,
+    p_hold.venture_id, p_hold.user_id, p_hold.api_key_id, p_hold.provider, p_hold.service_tier,
+    p_hold.tags, 'on_hold', 0
+  )
+  returning * into v_usage;
+  perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
+  return v_usage;
+exception
+  when sqlstate 'UNDO0' then
+    return null;
+end
+$$;
+
+comment on function private.settle_at_once(metering.holds, numeric, integer[]) is
+  'Books an open hold that covers its cost in a single attempt; null where that does not do.';
+
+-- The body of public.settle_spend and of each item of its batch form. p_except: overdue holds that
+-- a gather leaves alone, those of the batch.
+create function private.settle_spend(
+  p_hold_id uuid,
+  p_usage jsonb,
+  p_cost numeric,
+  p_request_id text,
+  p_organization_id uuid,
+  p_except uuid[] default '{}'
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
+  v_organization_id constant uuid := coalesce(
+    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
+  );
+  v_tokens constant integer[] := private.assert_usage('p_usage', p_usage);
+  v_cost constant numeric := private.assert_money('p_cost', p_cost);
+  v_content_hash text;
+  v_hold metering.holds;
+  v_usage public.ai_usage_ledger;
+begin
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      row(
+        private.assert_text('p_request_id', p_request_id), p_hold_id,
+        private.canonical_text(p_usage), trim_scale(p_cost)
+      )::text
+    );
+    perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
+  end if;
+
+  delete from metering.holds as h
+  where h.organization_id = v_organization_id and h.id = v_hold_id
+  returning * into v_hold;
+  if v_hold.state = 'open' and v_cost <= v_hold.held_usd and p_request_id is null then
+    v_usage := private.settle_at_once(v_hold, v_cost, v_tokens);
+    if v_usage.id is not null then
+      return v_usage;
+    end if;
+  end if;
+  if v_hold.id is not null then
+    return private.settle_hold(
+      v_hold, v_cost, v_tokens, p_request_id, v_content_hash, p_except
+    );
+  end if;
+
+  select * into v_usage
+  from public.ai_usage_ledger as l
+  where l.organization_id = v_organization_id
+    and l.id = v_hold_id
+    and l.settlement <> 'without_hold';
+  if v_usage.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
+  elsif (v_usage.cost, v_usage.prompt_tokens, v_usage.completion_tokens)
+    <> (v_cost, v_tokens[1], v_tokens[2]) then
+    perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.settle_spend(uuid, jsonb, numeric, text, uuid, uuid[]) is
+  'Body of public.settle_spend. Errors: 22023, TS404, TS409.';
+
+-- Settles a hold: what the call cost is recorded, and what it did not need is free again.
+--
+-- Never refused for want of money. A hold that was released or has expired meanwhile settles late.
+-- Locks: the hold, then a slot of the organization's own budget, one of each other budget, the
+-- request key. Idempotent: the first answer again for the same content; other content is TS409.
+create function public.settle_spend(
+  p_hold_id uuid,
+  p_usage jsonb default null,
+  p_cost numeric default null,
+  p_request_id text default null,
+  p_organization_id uuid default null
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+security definer -- writes ledger and counters, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+  return private.settle_spend(p_hold_id, p_usage, p_cost, p_request_id, p_organization_id);
+end
+$$;
+
+comment on function public.settle_spend(uuid, jsonb, numeric, text, uuid) is
+  'Records what a held call cost (p_cost, US dollars) and returns the usage: the hold is gone, its '
+  'id is the usage''s. p_usage: token counts by class: input_tokens (uncached), cache_read_tokens, '
+  'cache_write_5m_tokens, cache_write_1h_tokens, output_tokens (without reasoning), '
+  'reasoning_tokens, input_audio_tokens, output_audio_tokens, requests. Above the hold, and after '
+  'it ended, it lands all the same: see settlement and unheld_usd. Settling again with the same '
+  'content returns the same usage. For server roles only: a tenant never states what it cost. '
+  'Errors: 22023, TS404, TS409.';
