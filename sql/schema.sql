@@ -36,6 +36,26 @@
 -- who sees and changes what
 \ir tenancy/access.sql
 
+-- PRICING: what does it cost?
+-- providers, models, their names, prices, contracts, markups
+\ir pricing/tables.sql
+-- what a call used, by token class
+\ir pricing/usage.sql
+-- rates: one per token class and context tier; what a usage costs at them
+\ir pricing/rates.sql
+-- which model a name means
+\ir pricing/models.sql
+-- which price holds for a call, price_usage
+\ir pricing/prices.sql
+-- set_price, set_markup, set_model_name
+\ir pricing/changes.sql
+-- load_prices: a whole price list at once
+\ir pricing/load.sql
+-- every price with its time, and those of today
+\ir pricing/views.sql
+-- who sees and changes what
+\ir pricing/access.sql
+
 -- METERING: may this be spent? what was spent?
 -- workflows, budgets and their slots
 \ir metering/tables.sql
@@ -57,6 +77,8 @@
 \ir metering/checks.sql
 -- what is asked, and what is answered
 \ir metering/decisions.sql
+-- what a call is estimated to cost, and what it cost
+\ir metering/costing.sql
 -- grant or deny
 \ir metering/admit.sql
 -- authorize_spend, estimate_spend

@@ -20,6 +20,10 @@ alter table supabase_migrations.schema_migrations
 """
 
 
+class MigrationMismatch(Exception):  # noqa: N818 - named after what happened
+    """A database has had another migration under one of our versions; the message says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One file of supabase/migrations.
@@ -88,6 +92,7 @@ def apply(url: str) -> list[str]:
     Raises:
         psycopg.OperationalError: The database cannot be reached.
         psycopg.Error: A migration failed; it left nothing behind.
+        MigrationMismatch: The database has had another migration under one of these versions.
     """
     applied = []
     with psycopg.connect(url, autocommit=True) as connection:
@@ -118,11 +123,14 @@ def _apply_one(connection: psycopg.Connection, migration: Migration) -> bool:
     connection.execute(
         "lock table supabase_migrations.schema_migrations in share row exclusive mode"
     )
-    done = connection.execute(
-        "select from supabase_migrations.schema_migrations where version = %s", [migration.version]
-    ).rowcount
-    if done:
+    had = history(connection).get(migration.version)
+    if had == migration.name:
         return False
+    if had is not None:
+        raise MigrationMismatch(
+            f"this database has had {migration.version}_{had}, not {migration}: it is of a version "
+            "before the first release and cannot be brought up to date; make it anew"
+        )
     connection.execute(migration.sql.encode())
     connection.execute(
         "insert into supabase_migrations.schema_migrations (version, name, statements)"

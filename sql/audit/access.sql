@@ -7,6 +7,7 @@ audit.verify_integrity(uuid)
 from public, anon, authenticated, service_role;
 
 grant execute on function
+private.rollup_keys(public.ai_usage_ledger),
 private.figure(numeric),
 private.verify_metering(uuid),
 audit.verify_integrity(uuid)

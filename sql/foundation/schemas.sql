@@ -13,6 +13,7 @@ begin
       values
       ('private', 'machinery: clock, checks, guards, predicates. Never exposed over HTTP.'),
       ('tenancy', 'who a spend belongs to: organizations, memberships, profiles, ventures.'),
+      ('pricing', 'what models cost: dated prices, their names, contracts. Read only over HTTP.'),
       ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
       ('audit', 'proof that the books agree. Read only over HTTP.')
     ) as rooms (name, purpose)

@@ -21,6 +21,12 @@ constraint usd_balance_is_finite check (value <> 'NaN');
 comment on domain private.usd_balance is
   'A sum of amounts of either sign: US dollars, exact to 12 decimals.';
 
+create domain private.percent as numeric(9, 4)
+constraint percent_is_from_minus_100 check (value >= -100 and value <> 'NaN');
+
+comment on domain private.percent is
+  'By how many percent something is raised or, below 0, lowered.';
+
 create domain private.token_count as integer
 constraint token_count_is_not_negative check (value >= 0);
 

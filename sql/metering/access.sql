@@ -102,7 +102,7 @@ create policy request_keys_select_trusted on metering.request_keys
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 revoke execute on function
-private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb),
+private.scope_keys(uuid, uuid, uuid, uuid, text, text, text, jsonb),
 private.cover(uuid, text[], timestamptz),
 private.survey(uuid, text[], timestamptz, timestamptz),
 private.has_overdue(uuid, timestamptz),
@@ -158,18 +158,25 @@ public.get_organization_monthly_ai_cost(uuid),
 public.check_organization_monthly_quota(uuid, numeric),
 private.assert_tags(text, jsonb),
 private.draft_hold(
-  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+  uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),
 private.scope_keys_of(metering.holds),
 private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
 private.denied_as_exceeded(private.coverage),
+private.denied_as_unpriced(private.estimate),
+private.estimate_call(metering.holds, numeric, bigint, bigint, boolean, numeric),
+private.affordable_tokens(numeric, private.estimate),
+private.with_affordable_tokens(metering.spend_decision, private.estimate),
+private.price_of_hold(metering.holds, text),
+private.cost_call(metering.holds, private.measurement, numeric),
+private.deny_unpriced(metering.holds, private.estimate, text, text, text[], timestamptz),
 private.granted(metering.holds, text[], numeric),
 private.present_decision(uuid, uuid, timestamptz),
 private.is_over(uuid, uuid),
 private.admit(metering.holds, numeric, interval, text, text, timestamptz),
 private.assert_expiry(text, interval),
-private.assert_minimum(boolean, numeric, numeric),
+private.assert_minimum(boolean, numeric, numeric, numeric),
 private.decide_spend(
   uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
   interval, boolean, numeric, timestamptz
@@ -187,15 +194,16 @@ public.estimate_spend(
   numeric
 ),
 private.resolve_organization_of_hold(uuid),
-private.assert_usage(text, jsonb),
-private.roll_up(public.ai_usage_ledger, date, smallint),
+private.rollup_keys(public.ai_usage_ledger),
+private.roll_up(public.ai_usage_ledger[], date[], smallint),
 private.book(
   public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text,
   uuid[]
 ),
-private.usage_of_hold(metering.holds, numeric, integer[]),
-private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]),
-private.settle_at_once(metering.holds, numeric, integer[]),
+private.usage_of_hold(metering.holds, private.costing),
+private.settle_hold(metering.holds, private.costing, text, text, uuid[]),
+private.settle_at_once(metering.holds, private.costing),
+private.is_settled_as(public.ai_usage_ledger, private.measurement, numeric),
 private.settle_spend(uuid, jsonb, numeric, text, uuid, uuid[]),
 public.settle_spend(uuid, jsonb, numeric, text, uuid),
 public.record_usage_and_increment(uuid, uuid, text, integer, integer, numeric, text),
@@ -224,7 +232,7 @@ from public, anon, authenticated, service_role;
 
 -- Readers and writers alike: what reads with the caller's rights.
 grant execute on function
-private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb),
+private.scope_keys(uuid, uuid, uuid, uuid, text, text, text, jsonb),
 private.granted_limit(metering.budgets),
 private.cover(uuid, text[], timestamptz),
 private.survey(uuid, text[], timestamptz, timestamptz),
@@ -239,14 +247,18 @@ private.monthly_holds(uuid, date),
 private.present_month(uuid),
 private.assert_tags(text, jsonb),
 private.draft_hold(
-  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+  uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),
 private.scope_keys_of(metering.holds),
 private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
 private.denied_as_exceeded(private.coverage),
+private.denied_as_unpriced(private.estimate),
+private.estimate_call(metering.holds, numeric, bigint, bigint, boolean, numeric),
+private.affordable_tokens(numeric, private.estimate),
+private.with_affordable_tokens(metering.spend_decision, private.estimate),
 private.granted(metering.holds, text[], numeric),
-private.assert_minimum(boolean, numeric, numeric),
+private.assert_minimum(boolean, numeric, numeric, numeric),
 public.check_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.estimate_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.get_organization_monthly_ai_cost(uuid),

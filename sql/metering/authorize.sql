@@ -26,7 +26,8 @@ comment on function private.assert_expiry(text, interval) is
 create function private.assert_minimum(
   p_allow_partial boolean,
   p_minimum numeric,
-  p_estimated_cost numeric
+  p_estimated_cost numeric,
+  p_default numeric
 )
 returns numeric
 language plpgsql
@@ -41,17 +42,59 @@ begin
       perform private.reject_argument('p_minimum', 'must be omitted unless p_allow_partial');
     end if;
     return p_estimated_cost;
+  elsif p_minimum is null and p_default is not null then
+    return p_default;
   end if;
   perform private.assert_money('p_minimum', p_minimum);
   if p_minimum = 0 or p_minimum > p_estimated_cost then
-    perform private.reject_argument('p_minimum', 'must be above 0 and at most p_estimated_cost');
+    perform private.reject_argument('p_minimum', 'must be above 0 and at most the estimate');
   end if;
   return p_minimum;
 end
 $$;
 
-comment on function private.assert_minimum(boolean, numeric, numeric) is
-  'The least that may be granted. Errors: 22023.';
+comment on function private.assert_minimum(boolean, numeric, numeric, numeric) is
+  'The least that may be granted: all of it, or, where less will do, p_minimum or p_default. '
+  'Errors: 22023.';
+
+-- Denies a call that has no price. What a call with the same request id made before, when it had
+-- one, is found all the same.
+create function private.deny_unpriced(
+  p_hold metering.holds,
+  p_estimate private.estimate,
+  p_request_id text,
+  p_content_hash text,
+  p_scope_keys text[],
+  p_now timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  perform private.assert_covered(
+    p_hold, private.survey(p_hold.organization_id, p_scope_keys, p_now, null)
+  );
+  if p_request_id is not null then
+    v_decision := private.present_decision(
+      p_hold.organization_id,
+      private.find_request(p_hold.organization_id, 'authorize', p_request_id, p_content_hash), p_now
+    );
+    if v_decision.decision is not null then
+      return v_decision;
+    end if;
+  end if;
+  return private.denied_as_unpriced(p_estimate);
+end
+$$;
+
+comment on function private.deny_unpriced(
+  metering.holds, private.estimate, text, text, text[], timestamptz
+) is
+  'The decision on a call without a price. Errors: TS404, TS409.';
 
 -- The body of authorize_spend and of each item of its batch form, which has gathered at
 -- p_still_since: the time of the call is then that, so no tenant may call this.
@@ -59,7 +102,7 @@ comment on function private.assert_minimum(boolean, numeric, numeric) is
 -- The usual request needs no more than is written here: nothing to object to its arguments,
 -- everything plain, enough in each own slot, not made before. One attempt then does, in as few
 -- statements and expressions as there can be: PostgreSQL prepares each of them anew in every
--- transaction. What is out of the ordinary is for draft_hold and admit.
+-- transaction. What is out of the ordinary is for draft_hold, estimate_call and admit.
 create function private.decide_spend(
   p_organization_id uuid,
   p_model text,
@@ -88,6 +131,9 @@ as $$
 declare
   v_now constant timestamptz := coalesce(p_still_since, private.clock_now());
   v_user_id uuid := p_user_id;
+  v_provider text := p_provider;
+  v_cost numeric := p_estimated_cost;
+  v_estimate private.estimate;
   v_tags constant jsonb := coalesce(p_tags, '{}');
   v_seconds constant numeric := extract(epoch from p_expires_in);
   v_content_hash text;
@@ -111,16 +157,19 @@ begin
     and (p_request_id is null or p_request_id ~ '\S' and length(p_request_id) <= 255)
   ) is not true then
     v_hold := private.draft_hold(
-      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
-      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
-      p_service_tier
+      p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
+      p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier
     );
     perform private.assert_expiry('p_expires_in', p_expires_in);
-    perform private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
     if p_request_id is not null then
       perform private.assert_text('p_request_id', p_request_id);
     end if;
+    v_estimate := private.estimate_call(
+      v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
+    );
     v_user_id := v_hold.user_id;
+    v_provider := coalesce(p_provider, v_estimate.provider);
+    v_cost := v_estimate.cost;
   end if;
   if p_request_id is not null then
     v_content_hash := private.content_hash(
@@ -135,17 +184,20 @@ begin
 
   v_keys := private.scope_keys(
     p_workflow_id, p_run_id, p_venture_id, v_user_id, p_api_key_id,
-    coalesce(p_model, 'unknown'), v_tags
+    coalesce(p_model, 'unknown'), v_estimate.listed_model, v_tags
   );
+  if v_estimate.reason is not null then
+    return private.deny_unpriced(v_hold, v_estimate, p_request_id, v_content_hash, v_keys, v_now);
+  end if;
   v_coverage := private.cover(p_organization_id, v_keys, v_now);
-  if v_coverage.grantable < p_estimated_cost then
+  if v_coverage.grantable < v_cost then
     v_survey := private.survey(p_organization_id, v_keys, v_now, v_now);
-    if v_survey.remaining < p_estimated_cost and p_minimum is null and not v_survey.is_frozen
+    if v_survey.remaining < v_cost and not p_allow_partial and not v_survey.is_frozen
       and v_survey.latest_window <= v_now and (p_workflow_id is null or v_survey.has_workflow)
       and (p_request_id is null or private.find_request(
         p_organization_id, 'authorize', p_request_id, v_content_hash
       ) is null) then
-      return private.denied_as_exceeded(v_survey);
+      return private.with_affordable_tokens(private.denied_as_exceeded(v_survey), v_estimate);
     end if;
   elsif v_coverage.config_version is not null
     and (p_workflow_id is null or v_coverage.has_workflow)
@@ -155,24 +207,28 @@ begin
     begin
       insert into metering.holds (
         organization_id, id, held_usd, workflow_id, run_id, venture_id, user_id, api_key_id, model,
-        provider, service_tier, tags, budget_ids, slots, config_version, day, created_at,
-        expires_at
+        listed_model, provider, service_tier, tags, price_id, markup_id, budget_ids, slots,
+        config_version, day, created_at, expires_at
       ) values (
-        p_organization_id, private.uuid_v7(v_now), p_estimated_cost, p_workflow_id, p_run_id,
-        p_venture_id, v_user_id, p_api_key_id, coalesce(p_model, 'unknown'), p_provider,
-        p_service_tier, v_tags, v_coverage.budget_ids, v_coverage.slots,
-        v_coverage.config_version, (v_now at time zone v_coverage.time_zone)::date,
+        p_organization_id, private.uuid_v7(v_now), v_cost, p_workflow_id, p_run_id, p_venture_id,
+        v_user_id, p_api_key_id, coalesce(p_model, 'unknown'), v_estimate.listed_model, v_provider,
+        p_service_tier, v_tags, v_estimate.price_id, v_estimate.markup_id, v_coverage.budget_ids,
+        v_coverage.slots, v_coverage.config_version, (v_now at time zone v_coverage.time_zone)::date,
         date_trunc('milliseconds', v_now), v_now + make_interval(secs => v_seconds)
       )
       returning id, created_at, expires_at into v_hold.id, v_hold.created_at, v_hold.expires_at;
       if private.charge(
         p_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
-        v_hold.created_at, 0, p_estimated_cost
+        v_hold.created_at, 0, v_cost
       ) and (p_request_id is null or private.bind_request(
         p_organization_id, 'authorize', p_request_id, v_content_hash, v_hold.id
       )) then
         return row(
-          'granted', v_hold.id, null, trim_scale(p_estimated_cost), null, null, null, null, null,
+          'granted', v_hold.id, null, trim_scale(v_cost), null, null, null, null,
+          case
+            when v_estimate.price_id is not null
+              then private.affordable_tokens(v_cost, v_estimate)
+          end,
           v_hold.expires_at, null
         )::metering.spend_decision;
       end if;
@@ -182,14 +238,23 @@ begin
     end;
   end if;
 
-  return private.admit(
-    private.draft_hold(
-      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
-      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
-      p_service_tier
+  if v_hold.organization_id is null then
+    v_hold := private.draft_hold(
+      p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
+      p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier
+    );
+  end if;
+  v_hold.held_usd := v_cost;
+  v_hold.provider := v_provider;
+  v_hold.listed_model := v_estimate.listed_model;
+  v_hold.price_id := v_estimate.price_id;
+  v_hold.markup_id := v_estimate.markup_id;
+  return private.with_affordable_tokens(
+    private.admit(
+      v_hold, coalesce(v_estimate.minimum, v_cost), make_interval(secs => v_seconds), p_request_id,
+      v_content_hash, p_still_since
     ),
-    private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost),
-    make_interval(secs => v_seconds), p_request_id, v_content_hash, p_still_since
+    v_estimate
   );
 end
 $$;
@@ -287,12 +352,16 @@ comment on function public.authorize_spend(
   uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
   interval, boolean, numeric
 ) is
-  'Asks whether p_estimated_cost (US dollars, above 0) may be spent, and holds it for p_expires_in '
-  '(at most 24 hours). Every budget that covers the call must admit it: of the organization and of '
-  'the workflow, run, venture, user, API key, model and tags it names. A denial is an answer, not '
-  'an error: it names the budget, what that has left and when it resets. With p_allow_partial less '
-  'may be granted, down to p_minimum. For members who may spend, as themselves, and server roles. '
-  'Errors: 22023, 42501, TS404, TS409.';
+  'Asks whether a call may be made, and holds what it is estimated to cost for p_expires_in (at '
+  'most 24 hours): p_estimated_cost (US dollars, above 0), or what p_input_tokens, all of them '
+  'uncached, and p_max_output_tokens cost by the price of p_model; for members the larger of '
+  'both. The price is pinned: the call is settled by it. Every budget that covers the call must '
+  'admit it: of the organization and of the workflow, run, venture, user, API key, model and tags '
+  'it names. A denial is an answer, not an error: it names the budget, what that has left, when '
+  'it resets and how many output tokens would still fit; unpriced_model and stale_price mean that '
+  'nobody knows what the call would cost. With p_allow_partial less may be granted, down to '
+  'p_minimum, else to the input and one output token. For members who may spend, as themselves, '
+  'and server roles. Errors: 22023, 42501, TS404, TS409.';
 
 -- The same question without a lock and without a hold: for GET, replicas and previews.
 create function public.estimate_spend(
@@ -319,27 +388,36 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hold metering.holds := private.draft_hold(
-    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
-    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
-    p_service_tier
+    p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
+    p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier,
+    array['owner', 'admin', 'finance', 'member', 'viewer']
   );
-  v_minimum numeric := private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
-  v_keys text[] := private.scope_keys_of(v_hold);
-  v_now timestamptz := private.clock_now();
-  v_coverage private.coverage := private.assert_covered(
+  v_estimate constant private.estimate := private.estimate_call(
+    v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
+  );
+  v_now constant timestamptz := private.clock_now();
+  v_keys text[];
+  v_coverage private.coverage;
+begin
+  v_hold.listed_model := v_estimate.listed_model;
+  v_keys := private.scope_keys_of(v_hold);
+  v_coverage := private.assert_covered(
     v_hold, private.survey(p_organization_id, v_keys, v_now, v_now)
   );
-begin
   if v_coverage.latest_window > v_now then
     v_coverage := private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now);
   end if;
-  if v_coverage.is_frozen then
+  if v_estimate.reason is not null then
+    return private.denied_as_unpriced(v_estimate);
+  elsif v_coverage.is_frozen then
     return private.denied_as_frozen(p_organization_id, v_keys);
-  elsif v_coverage.remaining < v_minimum then
-    return private.denied_as_exceeded(v_coverage);
+  elsif v_coverage.remaining < v_estimate.minimum then
+    return private.with_affordable_tokens(private.denied_as_exceeded(v_coverage), v_estimate);
   end if;
-  v_hold.held_usd := least(v_hold.held_usd, v_coverage.remaining);
-  return private.granted(v_hold, v_keys, v_hold.held_usd);
+  v_hold.held_usd := least(v_estimate.cost, v_coverage.remaining);
+  return private.with_affordable_tokens(
+    private.granted(v_hold, v_keys, v_hold.held_usd), v_estimate
+  );
 end
 $$;
 
@@ -348,4 +426,5 @@ comment on function public.estimate_spend(
   numeric
 ) is
   'What authorize_spend would answer as of now, also on a read replica. It holds nothing, so two '
-  'callers at once can both be told yes. Errors: 22023, 42501, TS404.';
+  'callers at once can both be told yes. For members, viewers too, and server roles. Errors: '
+  '22023, 42501, TS404.';

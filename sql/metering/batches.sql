@@ -280,9 +280,11 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_ids uuid[];
   v_costs numeric[];
-  v_prompts integer[];
-  v_completions integer[];
+  v_measured private.measurement[];
   v_holds metering.holds[];
+  v_costings private.costing[];
+  v_usages public.ai_usage_ledger[];
+  v_days date[];
   v_rollup_slot smallint;
   v_is_plain boolean;
   v_slot record;
@@ -291,14 +293,18 @@ begin
   select
     array_agg(i.hold_id order by i.hold_id),
     array_agg(i.cost order by i.hold_id),
-    array_agg(i.tokens[1] order by i.hold_id),
-    array_agg(i.tokens[2] order by i.hold_id)
-  into v_ids, v_costs, v_prompts, v_completions
+    array_agg(i.measured order by i.hold_id),
+    bool_and(i.measured is not null and (i.cost is not null or i.has_usage))
+  into v_ids, v_costs, v_measured, v_is_plain
   from (
     select
       (t.item ->> 'hold_id')::uuid as hold_id,
-      private.assert_money('cost', (t.item ->> 'cost')::numeric) as cost,
-      private.assert_usage('usage', nullif(t.item -> 'usage', 'null')) as tokens
+      case
+        when t.item ->> 'cost' is not null
+          then private.assert_money('cost', (t.item ->> 'cost')::numeric)
+      end as cost,
+      t.item ->> 'usage' is not null as has_usage,
+      private.assert_usage('usage', nullif(t.item -> 'usage', 'null')) as measured
     from jsonb_array_elements(p_items) as t (item)
     where private.assert_item(t.item, array['hold_id', 'cost', 'usage']) is not null
   ) as i;
@@ -310,11 +316,15 @@ begin
     order by l.id
     for update
   ) as h;
-  if cardinality(v_holds) is distinct from cardinality(v_ids) then
+  if not v_is_plain or cardinality(v_holds) is distinct from cardinality(v_ids) then
     return false;
   end if;
+  v_costings := array(
+    select private.cost_call(v_holds[n], v_measured[n], v_costs[n])
+    from generate_subscripts(v_ids, 1) as n
+  );
   select
-    bool_and(h.state = 'open' and v_costs[h.ordinality] <= h.held_usd)
+    bool_and(h.state = 'open' and v_costings[h.ordinality].cost <= h.held_usd)
     and min(h.config_version) = max(h.config_version)
   into v_is_plain
   from unnest(v_holds) with ordinality as h;
@@ -328,7 +338,7 @@ begin
     select
       b.budget_id,
       min(b.slot) as slot,
-      sum(v_costs[h.ordinality]) as settled_usd,
+      sum((v_costings[h.ordinality]).cost) as settled_usd,
       sum(h.held_usd) as held_usd,
       min(h.created_at) as earliest,
       max(h.created_at) as latest,
@@ -355,54 +365,13 @@ begin
     v_rollup_slot := coalesce(v_rollup_slot, v_slot.slot);
   end loop;
 
-  insert into public.ai_usage_ledger (
-    id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
-    settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
-    unheld_usd
-  )
-  select
-    h.id,
-    h.workflow_id,
-    h.organization_id,
-    h.model,
-    v_prompts[h.ordinality],
-    v_completions[h.ordinality],
-    v_costs[h.ordinality],
-    h.created_at,
-    greatest(v_now, h.created_at),
-    h.run_id,
-    h.venture_id,
-    h.user_id,
-    h.api_key_id,
-    h.provider,
-    h.service_tier,
-    h.tags,
-    'on_hold',
-    0
-  from unnest(v_holds) with ordinality as h;
-
-  insert into metering.usage_rollups as r (
-    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
-  )
-  select
-    h.organization_id,
-    h.day,
-    h.model,
-    v_rollup_slot,
-    count(*),
-    sum(v_prompts[h.ordinality]),
-    sum(v_completions[h.ordinality]),
-    sum(v_costs[h.ordinality])
-  from unnest(v_holds) with ordinality as h
-  group by h.organization_id, h.day, h.model
-  order by h.day, h.model
-  on conflict (organization_id, day, model, slot) do update
-  set
-    requests = r.requests + excluded.requests,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cost = r.cost + excluded.cost;
-
+  for v_n in 1..cardinality(v_ids) loop
+    v_usages[v_n] := private.usage_of_hold(v_holds[v_n], v_costings[v_n]);
+    v_usages[v_n].settled_at := greatest(v_now, v_holds[v_n].created_at);
+    v_days[v_n] := v_holds[v_n].day;
+  end loop;
+  insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
+  perform private.roll_up(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);
   return true;
@@ -482,9 +451,11 @@ begin
     end if;
     return query
     select
-      (t.position - 1)::integer, (t.item ->> 'hold_id')::uuid,
-      trim_scale((t.item ->> 'cost')::numeric)::text, 'on_hold', '0', null::text, null::jsonb
+      (t.position - 1)::integer, l.id, trim_scale(l.cost)::text, 'on_hold', '0', null::text,
+      null::jsonb
     from jsonb_array_elements(v_items) with ordinality as t (item, position)
+    inner join public.ai_usage_ledger as l
+      on l.organization_id = v_organization_id and l.id = (t.item ->> 'hold_id')::uuid
     order by t.position;
     return;
   exception

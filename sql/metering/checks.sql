@@ -191,6 +191,8 @@ begin
     select coalesce(sum(r.cost), 0)
     from metering.usage_rollups as r
     where r.organization_id = p_organization_id
+      and r.scope = 'organization'
+      and r.scope_id = ''
       and r.day >= p_month
       and r.day < (p_month + interval '1 month')::date
   );

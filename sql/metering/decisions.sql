@@ -23,7 +23,8 @@ comment on column metering.spend_decision.usage_id is 'The usage a settled reque
 comment on column metering.spend_decision.held_usd is
   'US dollars held, as decimal text; of a settled request, what it cost.';
 comment on column metering.spend_decision.reason is
-  'denied: budget_exceeded or frozen. granted: over_soft_limit, or null.';
+  'denied: budget_exceeded, frozen, unpriced_model or stale_price. granted: over_soft_limit, or '
+  'null.';
 comment on column metering.spend_decision.budget_id is
   'The budget that decided; null where the organization is frozen.';
 comment on column metering.spend_decision.remaining_usd is
@@ -31,7 +32,8 @@ comment on column metering.spend_decision.remaining_usd is
 comment on column metering.spend_decision.resets_at is
   'When that budget''s window ends; null for a total.';
 comment on column metering.spend_decision.affordable_output_tokens is
-  'How many output tokens would still fit; reserved until prices are known.';
+  'How many output tokens pay for themselves beside the input: of a grant from what is held, of a '
+  'denial from what is left. Null where no price is known or output is free.';
 comment on column metering.spend_decision.expires_at is
   'From then on the hold''s money is free for others.';
 comment on column metering.spend_decision.proposal_id is 'Reserved for approvals.';
@@ -71,7 +73,6 @@ comment on function private.assert_tags(text, jsonb) is
 create function private.draft_hold(
   p_organization_id uuid,
   p_model text,
-  p_estimated_cost numeric,
   p_input_tokens bigint,
   p_max_output_tokens bigint,
   p_workflow_id uuid,
@@ -81,7 +82,8 @@ create function private.draft_hold(
   p_api_key_id text,
   p_tags jsonb,
   p_provider text,
-  p_service_tier text
+  p_service_tier text,
+  p_roles text[] default array['owner', 'admin', 'finance', 'member']
 )
 returns metering.holds
 language plpgsql
@@ -99,7 +101,7 @@ begin
   v_hold.tags := coalesce(p_tags, '{}');
   v_hold.state := 'open';
   if not private.is_trusted_caller() then
-    perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance', 'member']);
+    perform private.assert_member(p_organization_id, p_roles);
     v_hold.user_id := auth.uid();
     if p_user_id <> v_hold.user_id or p_api_key_id is not null then
       perform private.raise_error(
@@ -108,10 +110,6 @@ begin
     end if;
   end if;
 
-  v_hold.held_usd := private.assert_money('p_estimated_cost', p_estimated_cost);
-  if v_hold.held_usd = 0 then
-    perform private.reject_argument('p_estimated_cost', 'must be above 0');
-  end if;
   if p_input_tokens is not null then
     perform private.assert_count('p_input_tokens', p_input_tokens);
   end if;
@@ -142,9 +140,10 @@ end
 $$;
 
 comment on function private.draft_hold(
-  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+  uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ) is
-  'The hold a call asks for, its arguments and its caller checked. Errors: 22023, 42501, TS404.';
+  'The hold a call asks for, its arguments and its caller checked, without an amount. Errors: '
+  '22023, 42501, TS404.';
 
 -- The scope keys of a hold.
 create function private.scope_keys_of(p_hold metering.holds)
@@ -156,7 +155,7 @@ as $$
 begin
   return private.scope_keys(
     p_hold.workflow_id, p_hold.run_id, p_hold.venture_id, p_hold.user_id, p_hold.api_key_id,
-    p_hold.model, p_hold.tags
+    p_hold.model, p_hold.listed_model, p_hold.tags
   );
 end
 $$;

@@ -127,8 +127,8 @@ $$;
 comment on function private.present_time(uuid) is
   'The present time, or the latest an organization has seen.';
 
--- What was recorded in a budget's scope from p_start to p_end: from counters and rollups where
--- those have it, else from the ledger.
+-- What was recorded in a budget's scope from p_start to p_end: from rollups where those have it, of
+-- runs and hours from the ledger.
 create function private.settled_in(
   p_budget metering.budgets,
   p_start timestamptz,
@@ -140,12 +140,15 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_budget.scope in ('organization', 'model') and p_budget.time_window <> 'hour' then
+  if p_budget.scope <> 'run' and p_budget.time_window <> 'hour' then
     return (
       select coalesce(sum(r.cost), 0)
       from metering.usage_rollups as r
       where r.organization_id = p_budget.organization_id
-        and (p_budget.scope = 'organization' or r.model = p_budget.scope_id)
+        and (
+          r.scope = p_budget.scope and r.scope_id = p_budget.scope_id
+          or p_budget.scope = 'model' and r.scope = 'organization' and r.model = p_budget.scope_id
+        )
         and (p_start = '-infinity' or r.day >= private.local_day(p_start, p_budget.time_zone))
         and (p_end = 'infinity' or r.day < private.local_day(p_end, p_budget.time_zone))
     );
@@ -154,13 +157,12 @@ begin
     select coalesce(sum(l.cost), 0)
     from public.ai_usage_ledger as l
     where l.organization_id = p_budget.organization_id
-      and (p_budget.scope <> 'workflow' or l.workflow_id = p_budget.scope_id::uuid)
-      and (p_budget.scope <> 'user' or l.user_id = p_budget.scope_id::uuid)
       and l.created_at >= p_start
       and l.created_at < p_end
       and p_budget.scope_key = any(
         private.scope_keys(
-          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.tags
+          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.listed_model,
+          l.tags
         )
       )
   );
@@ -191,7 +193,8 @@ begin
       and h.created_at < p_end
       and p_budget.scope_key = any(
         private.scope_keys(
-          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+          h.tags
         )
       )
   );

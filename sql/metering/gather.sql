@@ -124,7 +124,8 @@ begin
     from unnest(p_holds) as h
     cross join lateral unnest(
       private.scope_keys(
-        h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+        h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+        h.tags
       )
     ) as k (scope_key)
     -- Offset 0 keeps the planner from joining all budgets there are: each key is looked up.

@@ -22,7 +22,8 @@
 --
 -- A denial needs no lock: a snapshot in which the money is not there is an answer.
 
--- The scope keys of a call: by them the budgets that cover it are found.
+-- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
+-- the name a call gives it and by its listed name, so that no other spelling passes a cap by.
 create function private.scope_keys(
   p_workflow_id uuid,
   p_run_id uuid,
@@ -30,6 +31,7 @@ create function private.scope_keys(
   p_user_id uuid,
   p_api_key_id text,
   p_model text,
+  p_listed_model text,
   p_tags jsonb
 )
 returns text[]
@@ -45,7 +47,8 @@ declare
     'venture:' || p_venture_id,
     'user:' || p_user_id,
     'api_key:' || p_api_key_id,
-    'model:' || p_model
+    'model:' || p_model,
+    'model:' || p_listed_model
   ];
 begin
   if p_tags <> '{}' then
@@ -56,7 +59,7 @@ begin
 end
 $$;
 
-comment on function private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb) is
+comment on function private.scope_keys(uuid, uuid, uuid, uuid, text, text, text, jsonb) is
   'scope_key of every budget that could cover a call; null in place of what it has not.';
 
 -- The budgets that cover a call, and the slot of each that a call may work on.
@@ -278,7 +281,8 @@ begin
       and h.created_at >= p_window_start
       and p_scope_key = any(
         private.scope_keys(
-          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+          h.tags
         )
       )
   );

@@ -17,9 +17,12 @@ create table metering.holds (
   user_id uuid,
   api_key_id private.label,
   model private.label not null,
+  listed_model private.label,
   provider private.label,
   service_tier private.label,
   tags jsonb not null default '{}',
+  price_id uuid,
+  markup_id uuid,
   budget_ids uuid[] not null,
   slots smallint[] not null,
   config_version integer not null,
@@ -55,9 +58,16 @@ comment on column metering.holds.user_id is 'The person who spends, if any.';
 comment on column metering.holds.api_key_id is 'The API key that spends, if any.';
 comment on column metering.holds.model is
   'The model to be called; unknown where nobody stated one.';
-comment on column metering.holds.provider is 'Who serves the model, if stated.';
+comment on column metering.holds.listed_model is
+  'The name its price is listed under; null where that is the same, or it was not priced.';
+comment on column metering.holds.provider is 'Who serves the model, if stated or priced.';
 comment on column metering.holds.service_tier is 'The service tier asked for, if any.';
 comment on column metering.holds.tags is 'Labels to cap and report by: an object of texts.';
+comment on column metering.holds.price_id is
+  'The price it was estimated by, and will be settled by whatever holds then: a row of '
+  'pricing.prices or pricing.contract_prices. Null where a cost was stated.';
+comment on column metering.holds.markup_id is
+  'The row of pricing.markups that goes with it, if any.';
 comment on column metering.holds.budget_ids is
   'The budgets it was taken from, the organization''s own first, the others by id.';
 comment on column metering.holds.slots is 'Through which slot of each of budget_ids.';
@@ -76,6 +86,8 @@ comment on column metering.holds.reason is 'Why it was released, if stated.';
 
 create table metering.usage_rollups (
   organization_id uuid not null,
+  scope text not null,
+  scope_id text not null,
   day date not null,
   model text not null,
   slot smallint not null,
@@ -83,19 +95,32 @@ create table metering.usage_rollups (
   prompt_tokens private.sum_of_counts not null,
   completion_tokens private.sum_of_counts not null,
   cost private.usd_sum not null,
-  constraint usage_rollups_pkey primary key (organization_id, day, model, slot),
+  constraint usage_rollups_pkey
+  primary key (organization_id, scope, scope_id, day, model, slot),
   constraint usage_rollups_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict
 )
 with (fillfactor = 50);
 
+-- All scopes of a kind on some days: who spent this month.
+create index usage_rollups_organization_id_scope_day_idx
+on metering.usage_rollups (organization_id, scope, day);
+
 comment on table metering.usage_rollups is
-  'Sums of ai_usage_ledger by organization, day, model and slot, written with each usage. Sum over '
-  'slots to read. A month is read from here, never by summing the ledger.';
+  'Sums of ai_usage_ledger by organization, scope, day, model and slot, written with each usage. '
+  'Sum over slots to read. A month is read from here, never by summing the ledger. Scope '
+  'organization has every usage; the others have those that name a workflow, venture, user, API '
+  'key or tag.';
 comment on column metering.usage_rollups.organization_id is 'The organization that pays.';
+comment on column metering.usage_rollups.scope is
+  'organization, workflow, venture, user, api_key or tag; model for usages whose model was called '
+  'by another name than the listed one.';
+comment on column metering.usage_rollups.scope_id is
+  'Which one, as in budgets; empty for the organization.';
 comment on column metering.usage_rollups.day is
   'Calendar day of created_at in the organization''s time zone.';
-comment on column metering.usage_rollups.model is 'The model, as recorded.';
+comment on column metering.usage_rollups.model is
+  'The model by its listed name, where it was priced; else as it was called.';
 comment on column metering.usage_rollups.slot is
   'Stripe that wrote the row, so that callers on one model do not queue on one row.';
 comment on column metering.usage_rollups.requests is 'Number of usages.';
@@ -135,6 +160,19 @@ comment on type metering.settlement is
   'on_hold: settled while its hold was open. after_hold: its hold had been released or had '
   'expired. without_hold: recorded without one.';
 
+create type metering.cost_basis as enum ('priced', 'stated', 'estimated');
+comment on type metering.cost_basis is
+  'priced: counts times rates. stated: a trusted server said what it cost; a price beside it was '
+  'not followed. estimated: nobody reported what was used, so counts or cost are a guess.';
+
+create type metering.zero_cost_reason as enum (
+  'stated', 'free_model', 'full_discount', 'below_precision'
+);
+comment on type metering.zero_cost_reason is
+  'Why a usage with tokens cost nothing. stated: a trusted server said so. free_model: its rates '
+  'are 0. full_discount: the markup is -100 percent. below_precision: it rounds to 0 at 12 '
+  'decimals.';
+
 create table public.ai_usage_ledger (
   id uuid not null,
   workflow_id uuid,
@@ -154,9 +192,28 @@ create table public.ai_usage_ledger (
   tags jsonb not null default '{}',
   settlement metering.settlement not null,
   unheld_usd private.usd not null,
+  listed_model private.label,
+  token_counts jsonb not null,
+  cost_basis metering.cost_basis not null,
+  price_id uuid,
+  markup_id uuid,
+  rates jsonb,
+  zero_cost_reason metering.zero_cost_reason,
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
   constraint ai_usage_ledger_times_are_those_of_its_id
-  check (created_at = private.uuid_v7_time(id) and settled_at >= created_at)
+  check (created_at = private.uuid_v7_time(id) and settled_at >= created_at),
+  constraint ai_usage_ledger_classes_add_up_to_its_tokens
+  check (
+    prompt_tokens = private.prompt_tokens(token_counts)
+    and completion_tokens = private.completion_tokens(token_counts)
+  ),
+  constraint ai_usage_ledger_priced_cost_names_price_and_rates
+  check ((price_id is null) = (rates is null) and (cost_basis <> 'priced' or price_id is not null)),
+  constraint ai_usage_ledger_zero_cost_of_tokens_has_a_reason
+  check (
+    (zero_cost_reason is not null)
+    = (cost = 0 and (prompt_tokens > 0 or completion_tokens > 0))
+  )
 )
 partition by range (id);
 
@@ -192,13 +249,31 @@ comment on column public.ai_usage_ledger.run_id is 'The run that spent, if any.'
 comment on column public.ai_usage_ledger.venture_id is 'The venture that spent, if any.';
 comment on column public.ai_usage_ledger.user_id is 'The person who spent, if any.';
 comment on column public.ai_usage_ledger.api_key_id is 'The API key that spent, if any.';
-comment on column public.ai_usage_ledger.provider is 'Who served the model, if stated.';
-comment on column public.ai_usage_ledger.service_tier is 'The service tier asked for, if any.';
+comment on column public.ai_usage_ledger.provider is 'Who served the model, if stated or priced.';
+comment on column public.ai_usage_ledger.service_tier is
+  'The service tier that served it, where the provider said so; else the one asked for, if any.';
 comment on column public.ai_usage_ledger.tags is 'Labels to cap and report by: an object of texts.';
 comment on column public.ai_usage_ledger.settlement is
   'on_hold, after_hold or without_hold: how the money for it was held.';
 comment on column public.ai_usage_ledger.unheld_usd is
   'The part of cost that no open hold covered, US dollars; 0 for a call that kept within its hold. '
   'Only this can take a budget past its cap.';
+
+comment on column public.ai_usage_ledger.listed_model is
+  'The name its price is listed under; null where that is the same, or it was not priced.';
+comment on column public.ai_usage_ledger.token_counts is
+  'What was used by token class, each token in one class: {"input_tokens": 1200, ...}; '
+  'prompt_tokens is the sum of the input classes, completion_tokens that of the output classes.';
+comment on column public.ai_usage_ledger.cost_basis is 'priced, stated or estimated.';
+comment on column public.ai_usage_ledger.price_id is
+  'The price that held for it: a row of pricing.prices or pricing.contract_prices. Beside a stated '
+  'cost: the one that was not followed.';
+comment on column public.ai_usage_ledger.markup_id is
+  'The row of pricing.markups that its rates include, if any.';
+comment on column public.ai_usage_ledger.rates is
+  'US dollars per million of each class in token_counts, markup included, as decimal text: a '
+  'priced cost is counts times rates, rounded half even at 12 decimals.';
+comment on column public.ai_usage_ledger.zero_cost_reason is
+  'Why tokens cost nothing; null where they cost something.';
 
 insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger');

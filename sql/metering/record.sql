@@ -34,7 +34,16 @@ begin
   v_usage.model := private.assert_text('p_model', p_model);
   v_usage.prompt_tokens := private.assert_count('p_prompt_tokens', p_prompt_tokens);
   v_usage.completion_tokens := private.assert_count('p_completion_tokens', p_completion_tokens);
+  v_usage.token_counts := jsonb_strip_nulls(
+    jsonb_build_object(
+      'input_tokens', nullif(p_prompt_tokens, 0), 'output_tokens', nullif(p_completion_tokens, 0)
+    )
+  );
   v_usage.cost := private.assert_money('p_cost', p_cost);
+  v_usage.cost_basis := 'stated';
+  if p_cost = 0 and v_usage.token_counts <> '{}' then
+    v_usage.zero_cost_reason := 'stated';
+  end if;
   v_usage.tags := '{}';
   v_usage.settlement := 'without_hold';
   v_usage.unheld_usd := p_cost;
@@ -52,14 +61,14 @@ begin
 
   v_coverage := private.cover(
     p_organization_id,
-    private.scope_keys(p_workflow_id, null, null, null, null, p_model, '{}'),
+    private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
     private.clock_now()
   );
   if p_cost = 0 then
     -- A change of nothing passes in any window, so it must be known beforehand which is open.
     v_coverage := private.survey(
       p_organization_id,
-      private.scope_keys(p_workflow_id, null, null, null, null, p_model, '{}'),
+      private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
       private.clock_now(), null
     );
   end if;

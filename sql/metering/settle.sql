@@ -24,54 +24,32 @@ $$;
 comment on function private.resolve_organization_of_hold(uuid) is
   'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
 
--- Sums the token classes of a usage object: input and output.
-create function private.assert_usage(p_argument text, p_usage jsonb)
-returns integer[]
+-- Under which scopes a usage is summed: as its budgets are, but for its run, whose budget has the
+-- sum, and its model, which every sum is split by; only another name of it is a scope.
+create function private.rollup_keys(p_usage public.ai_usage_ledger)
+returns text[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_input bigint;
-  v_output bigint;
 begin
-  if p_usage is null then
-    return array[0, 0];
-  elsif jsonb_typeof(p_usage) <> 'object' then
-    perform private.reject_argument(p_argument, 'must be an object');
-  elsif p_usage - array[
-    'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens',
-    'input_audio_tokens', 'output_tokens', 'reasoning_tokens', 'output_audio_tokens', 'requests'
-  ] <> '{}' then
-    perform private.reject_argument(p_argument, 'must have only the documented keys');
-  elsif p_usage::text !~ '^\{("[a-z0-9_]+": (null|[0-9]{1,10})(, )?)*\}$' then
-    perform private.reject_argument(p_argument, 'must have counts from 0 as values');
-  end if;
-  v_input := coalesce((p_usage ->> 'input_tokens')::bigint, 0);
-  v_output := coalesce((p_usage ->> 'output_tokens')::bigint, 0);
-  -- Most calls have no other class.
-  if p_usage - array['input_tokens', 'output_tokens'] <> '{}' then
-    v_input := v_input
-      + coalesce((p_usage ->> 'cache_read_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'cache_write_5m_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'cache_write_1h_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'input_audio_tokens')::bigint, 0);
-    v_output := v_output
-      + coalesce((p_usage ->> 'reasoning_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'output_audio_tokens')::bigint, 0);
-  end if;
-  if greatest(v_input, v_output) > 2147483647 then
-    perform private.reject_argument(p_argument, 'must sum to at most 2147483647 tokens');
-  end if;
-  return array[v_input, v_output]::integer[];
+  return private.scope_keys(
+    p_usage.workflow_id, null, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
+    case when p_usage.listed_model is not null then p_usage.model end, null, p_usage.tags
+  );
 end
 $$;
 
-comment on function private.assert_usage(text, jsonb) is
-  'Prompt and completion tokens of a usage object. Errors: 22023.';
+comment on function private.rollup_keys(public.ai_usage_ledger) is
+  'Scope keys under which usage_rollups has a usage; null in place of what it has not.';
 
--- Adds a usage to the sums of its day and model.
-create function private.roll_up(p_usage public.ai_usage_ledger, p_day date, p_slot smallint)
+-- Adds usages to the sums of their scopes, days and models. Whoever calls has locked p_slot of the
+-- organization's own budget, so nobody else adds to these rows.
+create function private.roll_up(
+  p_usages public.ai_usage_ledger[],
+  p_days date[],
+  p_slot smallint
+)
 returns void
 language plpgsql
 volatile
@@ -79,12 +57,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into metering.usage_rollups as r (
-    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
-  ) values (
-    p_usage.organization_id, p_day, p_usage.model, p_slot,
-    1, p_usage.prompt_tokens, p_usage.completion_tokens, p_usage.cost
+    organization_id, scope, scope_id, day, model, slot, requests, prompt_tokens,
+    completion_tokens, cost
   )
-  on conflict (organization_id, day, model, slot) do update
+  select
+    u.organization_id,
+    split_part(k.scope_key, ':', 1),
+    substr(k.scope_key, strpos(k.scope_key, ':') + 1),
+    p_days[u.ordinality],
+    coalesce(u.listed_model, u.model),
+    p_slot,
+    count(*),
+    sum(u.prompt_tokens),
+    sum(u.completion_tokens),
+    sum(u.cost)
+  from unnest(p_usages) with ordinality as u
+  cross join lateral unnest(private.rollup_keys(p_usages[u.ordinality])) as k (scope_key)
+  where k.scope_key is not null
+  group by 1, 2, 3, 4, 5
+  on conflict (organization_id, scope, scope_id, day, model, slot) do update
   set
     requests = r.requests + excluded.requests,
     prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
@@ -93,8 +84,8 @@ begin
 end
 $$;
 
-comment on function private.roll_up(public.ai_usage_ledger, date, smallint) is
-  'Adds a usage to usage_rollups.';
+comment on function private.roll_up(public.ai_usage_ledger[], date[], smallint) is
+  'Adds usages, each with its day, to usage_rollups.';
 
 -- Books a usage: counters, ledger and rollup in one attempt, or under a gather.
 --
@@ -165,7 +156,7 @@ begin
         perform private.abandon_attempt();
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
-      perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
+      perform private.roll_up(array[v_usage], array[v_day], v_coverage.slots[1]);
       return v_usage;
     exception
       when sqlstate 'UNDO0' then
@@ -177,7 +168,7 @@ begin
     end if;
     v_keys := private.scope_keys(
       v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
-      v_usage.api_key_id, v_usage.model, v_usage.tags
+      v_usage.api_key_id, v_usage.model, v_usage.listed_model, v_usage.tags
     );
     v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
     v_gathers := v_gathers or v_coverage.config_version = v_version;
@@ -192,11 +183,7 @@ comment on function private.book(
   'Books a usage on counters, ledger and rollup.';
 
 -- The usage a hold becomes.
-create function private.usage_of_hold(
-  p_hold metering.holds,
-  p_cost numeric,
-  p_tokens integer[]
-)
+create function private.usage_of_hold(p_hold metering.holds, p_costing private.costing)
 returns public.ai_usage_ledger
 language plpgsql
 stable
@@ -214,31 +201,37 @@ begin
   v_usage.user_id := p_hold.user_id;
   v_usage.api_key_id := p_hold.api_key_id;
   v_usage.model := p_hold.model;
+  v_usage.listed_model := p_hold.listed_model;
   v_usage.provider := p_hold.provider;
-  v_usage.service_tier := p_hold.service_tier;
   v_usage.tags := p_hold.tags;
-  v_usage.prompt_tokens := p_tokens[1];
-  v_usage.completion_tokens := p_tokens[2];
-  v_usage.cost := p_cost;
+  v_usage.service_tier := p_costing.service_tier;
+  v_usage.prompt_tokens := p_costing.prompt_tokens;
+  v_usage.completion_tokens := p_costing.completion_tokens;
+  v_usage.token_counts := p_costing.counts;
+  v_usage.cost := p_costing.cost;
+  v_usage.cost_basis := p_costing.basis;
+  v_usage.price_id := p_costing.price_id;
+  v_usage.markup_id := p_costing.markup_id;
+  v_usage.rates := p_costing.rates;
+  v_usage.zero_cost_reason := p_costing.zero_cost_reason;
   if p_hold.state = 'open' then
     v_usage.settlement := 'on_hold';
-    v_usage.unheld_usd := greatest(p_cost - p_hold.held_usd, 0);
+    v_usage.unheld_usd := greatest(p_costing.cost - p_hold.held_usd, 0);
   else
     v_usage.settlement := 'after_hold';
-    v_usage.unheld_usd := p_cost;
+    v_usage.unheld_usd := p_costing.cost;
   end if;
   return v_usage;
 end
 $$;
 
-comment on function private.usage_of_hold(metering.holds, numeric, integer[]) is
-  'The ledger row of a hold that cost p_cost (US dollars).';
+comment on function private.usage_of_hold(metering.holds, private.costing) is
+  'The ledger row of a hold with what it cost.';
 
 -- Settles a hold that the caller took out of metering.holds.
 create function private.settle_hold(
   p_hold metering.holds,
-  p_cost numeric,
-  p_tokens integer[],
+  p_costing private.costing,
   p_request_id text,
   p_content_hash text,
   p_except uuid[]
@@ -256,7 +249,7 @@ begin
   v_coverage.slots := p_hold.slots;
   v_coverage.config_version := p_hold.config_version;
   v_usage := private.book(
-    private.usage_of_hold(p_hold, p_cost, p_tokens),
+    private.usage_of_hold(p_hold, p_costing),
     case when p_hold.state = 'open' then p_hold.held_usd else 0 end,
     v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except
   );
@@ -270,13 +263,13 @@ begin
 end
 $$;
 
-comment on function private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]) is
+comment on function private.settle_hold(metering.holds, private.costing, text, text, uuid[]) is
   'Books what a hold became. Errors: TS409.';
 
 -- The usual case of settle_hold: an open hold that covers its cost, under budgets that were not
 -- changed since. One attempt, in as few statements as there can be. Null where settle_hold has to
 -- look.
-create function private.settle_at_once(p_hold metering.holds, p_cost numeric, p_tokens integer[])
+create function private.settle_at_once(p_hold metering.holds, p_costing private.costing)
 returns public.ai_usage_ledger
 language plpgsql
 volatile
@@ -287,22 +280,25 @@ declare
 begin
   if not private.charge(
     p_hold.organization_id, p_hold.budget_ids, p_hold.slots, p_hold.config_version,
-    p_hold.created_at, p_cost, - p_hold.held_usd
+    p_hold.created_at, p_costing.cost, - p_hold.held_usd
   ) then
     perform private.abandon_attempt();
   end if;
   insert into public.ai_usage_ledger (
     id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
     settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
-    unheld_usd
+    unheld_usd, listed_model, token_counts, cost_basis, price_id, markup_id, rates,
+    zero_cost_reason
   ) values (
-    p_hold.id, p_hold.workflow_id, p_hold.organization_id, p_hold.model, p_tokens[1], p_tokens[2],
-    p_cost, p_hold.created_at, greatest(private.clock_now(), p_hold.created_at), p_hold.run_id,
-    p_hold.venture_id, p_hold.user_id, p_hold.api_key_id, p_hold.provider, p_hold.service_tier,
-    p_hold.tags, 'on_hold', 0
+    p_hold.id, p_hold.workflow_id, p_hold.organization_id, p_hold.model, p_costing.prompt_tokens,
+    p_costing.completion_tokens, p_costing.cost, p_hold.created_at,
+    greatest(private.clock_now(), p_hold.created_at), p_hold.run_id, p_hold.venture_id,
+    p_hold.user_id, p_hold.api_key_id, p_hold.provider, p_costing.service_tier, p_hold.tags,
+    'on_hold', 0, p_hold.listed_model, p_costing.counts, p_costing.basis, p_costing.price_id,
+    p_costing.markup_id, p_costing.rates, p_costing.zero_cost_reason
   )
   returning * into v_usage;
-  perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
+  perform private.roll_up(array[v_usage], array[p_hold.day], p_hold.slots[1]);
   return v_usage;
 exception
   when sqlstate 'UNDO0' then
@@ -310,8 +306,34 @@ exception
 end
 $$;
 
-comment on function private.settle_at_once(metering.holds, numeric, integer[]) is
+comment on function private.settle_at_once(metering.holds, private.costing) is
   'Books an open hold that covers its cost in a single attempt; null where that does not do.';
+
+-- True where a usage is what a repeated settlement says. The one request a call is may have been
+-- added to its counts.
+create function private.is_settled_as(
+  p_usage public.ai_usage_ledger,
+  p_measured private.measurement,
+  p_cost numeric
+)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_usage.token_counts in (p_measured.counts, p_measured.counts || '{"requests": 1}')
+    and case
+      when p_cost is null then p_usage.price_id is not null and p_usage.cost_basis <> 'stated'
+      else p_usage.cost = p_cost
+    end;
+end
+$$;
+
+comment on function private.is_settled_as(
+  public.ai_usage_ledger, private.measurement, numeric
+) is
+  'True where a settlement of this content made the usage.';
 
 -- The body of public.settle_spend and of each item of its batch form. p_except: overdue holds that
 -- a gather leaves alone, those of the batch.
@@ -333,12 +355,17 @@ declare
   v_organization_id constant uuid := coalesce(
     p_organization_id, private.resolve_organization_of_hold(p_hold_id)
   );
-  v_tokens constant integer[] := private.assert_usage('p_usage', p_usage);
-  v_cost constant numeric := private.assert_money('p_cost', p_cost);
+  v_measured constant private.measurement := private.assert_usage('p_usage', p_usage);
   v_content_hash text;
   v_hold metering.holds;
+  v_costing private.costing;
   v_usage public.ai_usage_ledger;
 begin
+  if p_cost is not null then
+    perform private.assert_money('p_cost', p_cost);
+  elsif p_usage is null then
+    perform private.reject_argument('p_cost', 'must be stated where p_usage is left out');
+  end if;
   if p_request_id is not null then
     v_content_hash := private.content_hash(
       row(
@@ -352,16 +379,15 @@ begin
   delete from metering.holds as h
   where h.organization_id = v_organization_id and h.id = v_hold_id
   returning * into v_hold;
-  if v_hold.state = 'open' and v_cost <= v_hold.held_usd and p_request_id is null then
-    v_usage := private.settle_at_once(v_hold, v_cost, v_tokens);
-    if v_usage.id is not null then
-      return v_usage;
-    end if;
-  end if;
   if v_hold.id is not null then
-    return private.settle_hold(
-      v_hold, v_cost, v_tokens, p_request_id, v_content_hash, p_except
-    );
+    v_costing := private.cost_call(v_hold, v_measured, p_cost);
+    if v_hold.state = 'open' and v_costing.cost <= v_hold.held_usd and p_request_id is null then
+      v_usage := private.settle_at_once(v_hold, v_costing);
+      if v_usage.id is not null then
+        return v_usage;
+      end if;
+    end if;
+    return private.settle_hold(v_hold, v_costing, p_request_id, v_content_hash, p_except);
   end if;
 
   select * into v_usage
@@ -371,8 +397,7 @@ begin
     and l.settlement <> 'without_hold';
   if v_usage.id is null then
     perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
-  elsif (v_usage.cost, v_usage.prompt_tokens, v_usage.completion_tokens)
-    <> (v_cost, v_tokens[1], v_tokens[2]) then
+  elsif not private.is_settled_as(v_usage, v_measured, p_cost) then
     perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
   end if;
   return v_usage;
@@ -408,10 +433,15 @@ end
 $$;
 
 comment on function public.settle_spend(uuid, jsonb, numeric, text, uuid) is
-  'Records what a held call cost (p_cost, US dollars) and returns the usage: the hold is gone, its '
-  'id is the usage''s. p_usage: token counts by class: input_tokens (uncached), cache_read_tokens, '
-  'cache_write_5m_tokens, cache_write_1h_tokens, output_tokens (without reasoning), '
-  'reasoning_tokens, input_audio_tokens, output_audio_tokens, requests. Above the hold, and after '
-  'it ended, it lands all the same: see settlement and unheld_usd. Settling again with the same '
+  'Records what a held call used and cost and returns the usage: the hold is gone, its id is the '
+  'usage''s. p_usage: token counts by class, each token in one: input_tokens (uncached), '
+  'cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, input_audio_tokens, '
+  'cache_read_audio_tokens, input_image_tokens, cache_read_image_tokens, output_tokens (without '
+  'reasoning), reasoning_tokens, output_audio_tokens, output_image_tokens; requests (1, unless '
+  'stated), web_searches, file_searches; service_tier, where another served than was asked for; '
+  'is_estimate, where nobody reported the counts. They are charged by the price the hold pinned, '
+  'else by the one that held when it was made. A stated p_cost (US dollars) wins over the price, '
+  'is flagged as stated, and is needed where no price is known. Above the hold, and after it '
+  'ended, it lands all the same: see settlement and unheld_usd. Settling again with the same '
   'content returns the same usage. For server roles only: a tenant never states what it cost. '
   'Errors: 22023, TS404, TS409.';

@@ -253,6 +253,7 @@ select
   sum(r.cost) as monthly_cost,
   sum(r.requests)::bigint as request_count
 from metering.usage_rollups as r
+where r.scope = 'organization'
 group by r.organization_id, date_trunc('month', r.day::timestamp)::date;
 
 comment on view public.ai_cost_by_organization_month is
@@ -274,6 +275,7 @@ select
   private.round_half_even(sum(r.cost)::numeric(48, 24) / sum(r.requests), 12) as avg_cost,
   sum(r.prompt_tokens + r.completion_tokens)::bigint as total_tokens
 from metering.usage_rollups as r
+where r.scope = 'organization'
 group by r.organization_id, r.model;
 
 comment on view public.ai_cost_by_model is

@@ -17,6 +17,7 @@ begin
       values
       ('private', 'machinery: clock, checks, guards, predicates. Never exposed over HTTP.'),
       ('tenancy', 'who a spend belongs to: organizations, memberships, profiles, ventures.'),
+      ('pricing', 'what models cost: dated prices, their names, contracts. Read only over HTTP.'),
       ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
       ('audit', 'proof that the books agree. Read only over HTTP.')
     ) as rooms (name, purpose)
@@ -63,7 +64,7 @@ begin
 end
 $$;
 
-grant usage on schema private, tenancy, metering, audit
+grant usage on schema private, tenancy, pricing, metering, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 -- sql/foundation/types.sql
@@ -90,6 +91,12 @@ constraint usd_balance_is_finite check (value <> 'NaN');
 
 comment on domain private.usd_balance is
   'A sum of amounts of either sign: US dollars, exact to 12 decimals.';
+
+create domain private.percent as numeric(9, 4)
+constraint percent_is_from_minus_100 check (value >= -100 and value <> 'NaN');
+
+comment on domain private.percent is
+  'By how many percent something is raised or, below 0, lowered.';
 
 create domain private.token_count as integer
 constraint token_count_is_not_negative check (value >= 0);

@@ -102,6 +102,21 @@ as $$
   select id from public.settle_spend(p_hold_id, null, p_cost)
 $$;
 
+-- Sets a list price, US dollars per million tokens, and returns its id.
+create function tests.price(
+  p_model text,
+  p_input numeric default 2.5,
+  p_output numeric default 10,
+  p_provider text default 'acme'
+)
+returns uuid
+language sql
+as $$
+  select id from pricing.set_price(
+    p_provider, p_model, jsonb_build_object('input_tokens', p_input, 'output_tokens', p_output)
+  )
+$$;
+
 -- Sets a budget and returns its id.
 create function tests.cap(
   p_organization_id uuid,

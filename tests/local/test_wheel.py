@@ -38,9 +38,12 @@ def test_the_wheel_is_typed_and_licensed(unpacked: Path) -> None:
     (metadata,) = unpacked.glob("*.dist-info/METADATA")
     assert (unpacked / "tallystick" / "py.typed").exists()
     assert "License-Expression: Apache-2.0" in metadata.read_text()
-    assert "Requires-Dist" not in [
-        line.split(":")[0] for line in metadata.read_text().splitlines() if "extra ==" not in line
+    required = [
+        line
+        for line in metadata.read_text().splitlines()
+        if line.startswith("Requires-Dist") and "extra ==" not in line
     ]
+    assert [line.split("==")[0] for line in required] == ["Requires-Dist: tenacity"]
 
 
 def run(unpacked: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -53,3 +53,18 @@ def test_a_migration_that_fails_leaves_nothing_and_the_earlier_ones_stay(
     with bare_database.connect() as connection:
         found = connection.execute("select to_regclass('good'), to_regclass('bad')").fetchone()
     assert found == ("good", None)
+
+
+def test_another_migration_under_our_version_is_named_and_nothing_is_applied(
+    bare_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Migration("1", "tallystick_old", "create table public.old ();")
+    new = Migration("1", "tallystick_new", "create table public.new ();")
+    monkeypatch.setattr(migrations, "available", lambda: [old])
+    migrations.apply(bare_database.url())
+    monkeypatch.setattr(migrations, "available", lambda: [new])
+    with pytest.raises(migrations.MigrationMismatch, match="1_tallystick_old"):
+        migrations.apply(bare_database.url())
+    with bare_database.connect() as connection:
+        found = connection.execute("select to_regclass('old'), to_regclass('new')").fetchone()
+    assert found == ("old", None)

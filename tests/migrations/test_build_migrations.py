@@ -38,11 +38,12 @@ def test_a_rebuild_is_equal_byte_for_byte(tree: Path) -> None:
 
 def test_there_is_one_migration_per_domain_in_the_order_of_the_manifest() -> None:
     names = sorted(migrations(TREE))
-    assert names[:4] == [
+    assert names[:5] == [
         "20261121000000_tallystick_foundation.sql",
         "20261121000100_tallystick_tenancy.sql",
-        "20261121000200_tallystick_metering.sql",
-        "20261121000300_tallystick_audit.sql",
+        "20261121000200_tallystick_pricing.sql",
+        "20261121000300_tallystick_metering.sql",
+        "20261121000400_tallystick_audit.sql",
     ]
 
 

@@ -134,7 +134,10 @@ def test_what_is_recorded_is_read_back_to_the_last_digit(
             )
             == cost
         )
-        assert races.one(connection, "select sum(cost) from metering.usage_rollups") == cost
+        rollups = connection.execute(
+            "select sum(cost) from metering.usage_rollups group by scope order by scope"
+        ).fetchall()
+        assert rollups == [(cost,), (cost,)]  # of organization and workflow
         assert (
             races.one(
                 connection,
@@ -156,7 +159,8 @@ def test_totals_are_exact_sums(
             connection.execute(RECORD, record_arguments(tenant, cost=cost))
         for query in (
             "select (workflow_data ->> 'total_ai_cost')::numeric from public.intent_workflows",
-            "select sum(cost) from metering.usage_rollups",
+            "select sum(cost) from metering.usage_rollups where scope = 'organization'",
+            "select sum(cost) from metering.usage_rollups where scope = 'workflow'",
             "select sum(monthly_cost) from public.ai_cost_by_organization_month",
             "select sum(total_cost) from public.ai_cost_by_model",
             "select sum(total_cost) from public.ai_cost_by_workflow",

@@ -86,6 +86,13 @@ def open_organization(owner: Connection, name: str) -> Organization:
         organization,
     )
     hold = one("select tests.hold(%s, 1)", organization)
+    one("select tests.price('m')")
+    one(
+        "select id from pricing.set_price("
+        "'acme', 'm', '{\"input_tokens\": 7, \"output_tokens\": 7}', p_organization_id => %s)",
+        organization,
+    )
+    one("select id from pricing.set_markup(%s, 25)", organization)
     return Organization(organization, workflow, venture, budget, hold, people)
 
 
@@ -313,7 +320,8 @@ def test_a_reader_login_reads_everything_and_executes_nothing(
 
 # What a member may call, about organizations of somebody else and what is theirs. {own} is the
 # organization of the caller.
-DRAFT = "'m', 1, null, null, null, null, {venture}, null, null, '{{}}', null, null"
+REQUEST = "'m', 1, null, null, null, null, {venture}, null, null, '{{}}', null, null"
+DRAFT = "'m', null, null, null, null, {venture}, null, null, '{{}}', null, null"
 TENANT_CALLS = [
     "select public.authorize_spend({org}, 'm', 1)",
     "select public.authorize_spend({own}, 'm', 1, p_workflow_id => {workflow})",
@@ -324,11 +332,17 @@ TENANT_CALLS = [
     "select public.authorize_spend_batch({org}, '[{{\"estimated_cost\": 1}}]')",
     "select error_code from public.authorize_spend_batch({own}, "
     "jsonb_build_array(jsonb_build_object('estimated_cost', 1, 'workflow_id', {workflow}::text)))",
+    "select pricing.price_usage('m', '{{}}', {org})",
+    "select private.find_price({org}, 'acme', 'm', 'standard', 'infinity', 'infinity')",
+    "select private.find_markup({org}, 'acme', 'm', 'infinity', 'infinity')",
+    "select private.quote_model({org}, null, 'm', null, 'infinity', 'infinity')",
+    "select private.estimate_call(jsonb_populate_record(null::metering.holds, "
+    "jsonb_build_object('organization_id', {org}, 'model', 'm')), 1, null, null, false, null)",
     "select public.release_spend({hold})",
     "select public.release_spend({hold}, null, {org})",
     "select public.release_spend({hold}, null, {own})",
-    f"select private.authorize_spend({{org}}, {DRAFT}, null, '1 hour', false, null)",
-    f"select private.authorize_spend({{own}}, {DRAFT}, null, '1 hour', false, null)",
+    f"select private.authorize_spend({{org}}, {REQUEST}, null, '1 hour', false, null)",
+    f"select private.authorize_spend({{own}}, {REQUEST}, null, '1 hour', false, null)",
     "select private.authorize_spend_batch({org}, '[{{\"estimated_cost\": 1}}]')",
     "select private.release_spend({hold}, null, null)",
     "select private.release_spend({hold}, null, {org})",
@@ -403,11 +417,14 @@ TENANT_CALLS = [
 PURE = {
     "private.assert_covered",
     "private.assert_id",
+    "private.affordable_tokens",
     "private.denied_as_exceeded",
+    "private.denied_as_unpriced",
     "private.granted_limit",
     "private.scope_keys",
     "private.scope_keys_of",
     "private.uuid_v7_time",
+    "private.with_affordable_tokens",
 }
 
 
@@ -489,7 +506,10 @@ def test_a_member_sees_no_foreign_row_anywhere(
     assert len(relations) >= 12
     with request(gateway, "authenticated", home.people["viewer"]) as connection:
         for (relation,) in relations:
-            seen = connection.execute(f"select distinct organization_id from {relation}").fetchall()
+            # What belongs to nobody, a list price, is for everybody.
+            seen = connection.execute(
+                f"select distinct organization_id from {relation} where organization_id is not null"
+            ).fetchall()
             assert seen == [(home.id,)], relation
         assert connection.execute("select id from tenancy.organizations").fetchall() == [(home.id,)]
         assert connection.execute("select user_id from tenancy.profiles").fetchall() == [
@@ -497,7 +517,10 @@ def test_a_member_sees_no_foreign_row_anywhere(
         ]
     with request(gateway, "authenticated", uuid4()) as connection:
         for (relation,) in relations:
-            assert connection.execute(f"select from {relation}").fetchall() == [], relation
+            seen = connection.execute(
+                f"select from {relation} where organization_id is not null"
+            ).fetchall()
+            assert seen == [], relation
 
 
 def test_policies_hold_against_functions_that_tell_what_they_are_given(

@@ -708,7 +708,7 @@ def assert_books(database: Database, tenant: Tenant, cost: str, requests: int) -
         rollup = connection.execute(
             "select coalesce(sum(cost), 0), coalesce(sum(requests), 0),"
             " coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)"
-            " from metering.usage_rollups where organization_id = %s",
+            " from metering.usage_rollups where organization_id = %s and scope = 'organization'",
             (tenant.organization,),
         ).fetchone()
         shown = one(

@@ -14,6 +14,7 @@ from tallystick.cli.replay import replay
 from tallystick.cli.server import down, migrate, status, up
 from tallystick.cli.verify import verify
 from tallystick.local import LocalServerError
+from tallystick.migrations import MigrationMismatch
 
 app = typer.Typer(
     name="tallystick",
@@ -32,7 +33,7 @@ def main() -> None:
     """Run the tool; a server or database that cannot be used is a message, not a traceback."""
     try:
         app(prog_name="tallystick")
-    except LocalServerError as error:
+    except (LocalServerError, MigrationMismatch) as error:
         _fail(str(error))
     except psycopg.Error as error:
         _fail(_one_line(error))

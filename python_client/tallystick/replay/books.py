@@ -100,7 +100,7 @@ _ROLLUPS: LiteralString = """
 select coalesce(sum(requests), 0)::bigint as requests,
   coalesce(sum(prompt_tokens + completion_tokens), 0)::bigint as tokens,
   coalesce(sum(cost), 0) as cost
-from metering.usage_rollups where organization_id = %s
+from metering.usage_rollups where organization_id = %s and scope = 'organization'
 """
 
 # The month by the clock and the time zone of the organization, from the rows themselves.

@@ -1,6 +1,6 @@
 -- Whoever owns the tables can break anything: every check is broken once, and named.
 begin;
-select plan(40);
+select plan(43);
 
 insert into tenancy.organizations (id, name, time_zone) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme', 'Asia/Kathmandu'),
@@ -24,6 +24,15 @@ select d.hold_id as id from authorize_spend(
 ) as d;
 select u.id from settle_spend(
   tests.hold('a0000000-0000-4000-8000-000000000000', 0.125, 'n'), null, 0.0625, 'settled'
+) as u;
+select tests.price('n');
+select u.id from settle_spend(
+  (
+    authorize_spend(
+      'a0000000-0000-4000-8000-000000000000', 'n', p_input_tokens => 1000, p_max_output_tokens => 100
+    )
+  ).hold_id,
+  '{"input_tokens": 1000, "output_tokens": 50}'
 ) as u;
 select tests.spend('b0000000-0000-4000-8000-000000000001', 3);
 
@@ -98,7 +107,7 @@ select pg_temp.finds(
 );
 select pg_temp.finds(
   $$update metering.budgets set limit_usd = 0.25 where time_window = 'month';
-    update metering.budget_slots set available_usd = 0, debt_usd = 0.5625 * (slot = 0)::integer
+    update metering.budget_slots set available_usd = 0, debt_usd = 0.5655 * (slot = 0)::integer
     where budget_id = (select budget_id from month limit 1);
     update ai_usage_ledger set settlement = 'on_hold', unheld_usd = 0$$,
   array['grants_stay_within_limit'], 'more granted than the limit'
@@ -158,8 +167,24 @@ select pg_temp.finds(
 -- The ledger.
 select pg_temp.finds(
   $$update ai_usage_ledger set cost = cost + 0.000000000001
-    where organization_id = 'a0000000-0000-4000-8000-000000000000' and model = 'n'$$,
+    where organization_id = 'a0000000-0000-4000-8000-000000000000' and model = 'n'
+      and cost_basis = 'stated'$$,
   array['rollup_equals_ledger', 'settled_equals_ledger'], 'a cost that was changed'
+);
+select pg_temp.finds(
+  $$update ai_usage_ledger set token_counts = '{"cache_read_tokens": 1000, "output_tokens": 50}',
+      rates = '{"cache_read_tokens": "1.25", "output_tokens": "10"}'
+    where cost_basis = 'priced'$$,
+  array['cost_follows_from_its_rates', 'rates_are_those_of_the_price'], 'another token class'
+);
+select pg_temp.finds(
+  $$update ai_usage_ledger set rates = '{"input_tokens": "0.5", "output_tokens": "50"}'
+    where cost_basis = 'priced'$$,
+  array['rates_are_those_of_the_price'], 'other rates with the same result'
+);
+select pg_temp.finds(
+  $$update ai_usage_ledger set price_id = gen_random_uuid() where cost_basis = 'priced'$$,
+  array['rates_are_those_of_the_price'], 'a price that does not exist'
 );
 select pg_temp.finds(
   $$update ai_usage_ledger set unheld_usd = 0.25 where settlement = 'without_hold'

@@ -1,5 +1,5 @@
 begin;
-select plan(27);
+select plan(33);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme');
@@ -13,9 +13,10 @@ select columns_are(
   array[
     'id', 'workflow_id', 'organization_id', 'model', 'prompt_tokens', 'completion_tokens', 'cost',
     'created_at', 'settled_at', 'run_id', 'venture_id', 'user_id', 'api_key_id', 'provider',
-    'service_tier', 'tags', 'settlement', 'unheld_usd'
+    'service_tier', 'tags', 'settlement', 'unheld_usd', 'listed_model', 'token_counts',
+    'cost_basis', 'price_id', 'markup_id', 'rates', 'zero_cost_reason'
   ],
-  'the document''s columns, who spent, and how it was held and recorded'
+  'the document''s columns, who spent, how it was held and recorded, and how its cost follows'
 );
 select col_is_null(
   'public', 'ai_usage_ledger', 'workflow_id', 'a call outside any workflow is a usage too'
@@ -61,7 +62,8 @@ declare
     'organization_id', 'a0000000-0000-4000-8000-000000000000',
     'model', 'm', 'prompt_tokens', 1, 'completion_tokens', 1, 'cost', 1,
     'created_at', '2026-03-10 12:00:00+00', 'settled_at', '2026-03-10 12:00:00+00',
-    'tags', '{}', 'settlement', 'without_hold', 'unheld_usd', 1
+    'tags', '{}', 'settlement', 'without_hold', 'unheld_usd', 1,
+    'token_counts', '{"input_tokens": 1, "output_tokens": 1}'::jsonb, 'cost_basis', 'stated'
   ) || p_columns;
 begin
   perform private.create_partition('public.ai_usage_ledger', '2026-03-01');
@@ -92,6 +94,16 @@ select pg_temp.refused('{"unheld_usd": -1}', '23514', 'less than nothing without
 select pg_temp.refused('{"api_key_id": ""}', '23514', 'a blank API key');
 select pg_temp.refused('{"provider": " "}', '23514', 'a blank provider');
 select pg_temp.refused('{"service_tier": ""}', '23514', 'a blank service tier');
+select pg_temp.refused('{"token_counts": {"input_tokens": 2, "output_tokens": 1}}', '23514',
+  'input classes that are not its prompt tokens');
+select pg_temp.refused('{"token_counts": {"input_tokens": 1, "reasoning_tokens": 2}}', '23514',
+  'output classes that are not its completion tokens');
+select pg_temp.refused('{"cost": 0}', '23514', 'tokens for nothing without a reason');
+select pg_temp.refused('{"zero_cost_reason": "free_model"}', '23514',
+  'a reason for nothing where it cost something');
+select pg_temp.refused('{"cost_basis": "priced"}', '23514', 'priced without a price');
+select pg_temp.refused('{"price_id": "a0000000-0000-4000-8000-00000000000f"}', '23514',
+  'a price without its rates');
 select pg_temp.refused('{"id": "a0000000-0000-4000-8000-00000000000f"}', '23514',
   'an id that was made elsewhere');
 

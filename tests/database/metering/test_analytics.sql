@@ -103,9 +103,11 @@ select matches(
   pg_temp.plan_of(
     $$select sum(r.cost) from metering.usage_rollups as r
       where r.organization_id = 'a0000000-0000-4000-8000-000000000000'
+        and r.scope = 'organization' and r.scope_id = ''
         and r.day >= '2026-03-01' and r.day < '2026-04-01'$$
   ),
-  'usage_rollups_pkey', 'a month of an organization is a range of the rollups'' key'
+  'usage_rollups_(pkey|organization_id_scope_day_idx)',
+  'a month of an organization is a range of an index of the rollups'
 );
 select matches(
   pg_temp.plan_of(

@@ -223,19 +223,24 @@ select results_eq(
 -- As a member --------------------------------------------------------------------------------
 
 create temp table person as select tests.member(org) as id from scene;
+select tests.price('priced');
 grant select on scene, person to public;
 select tests.act_as('authenticated', (select id from person));
 select results_eq(
   $$select decision, error_code, error_detail - 'user_id' from pg_temp.ask(
       jsonb_build_array(
-        jsonb_build_object('estimated_cost', 0.1),
-        jsonb_build_object('estimated_cost', 0.1, 'user_id', (select id from person)),
+        jsonb_build_object('model', 'priced', 'estimated_cost', 0.1),
+        jsonb_build_object(
+          'model', 'priced', 'estimated_cost', 0.1, 'user_id', (select id from person)
+        ),
         jsonb_build_object('estimated_cost', 0.1, 'user_id', gen_random_uuid()),
-        jsonb_build_object('estimated_cost', 0.1, 'api_key_id', 'key'))
+        jsonb_build_object('estimated_cost', 0.1, 'api_key_id', 'key'),
+        jsonb_build_object('model', 'nameless', 'estimated_cost', 0.1))
     )$$,
   $$values
     ('granted', null, null::jsonb), ('granted', null, null),
-    (null, '42501', '{"api_key_id": null}'), (null, '42501', '{"api_key_id": "key"}')$$,
+    (null, '42501', '{"api_key_id": null}'), (null, '42501', '{"api_key_id": "key"}'),
+    ('denied', null, null)$$,
   'a member spends as itself, in a batch too'
 );
 reset role;

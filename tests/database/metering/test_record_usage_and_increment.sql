@@ -43,9 +43,12 @@ select is(
 );
 select results_eq(
   $$select day, model, requests::bigint, prompt_tokens::bigint, completion_tokens::bigint,
-      cost::numeric from metering.usage_rollups$$,
-  $$values ('2026-03-10'::date, 'gpt-4o', 1::bigint, 100::bigint, 20::bigint, 0.123456789012)$$,
-  'the rollup has it'
+      cost::numeric, scope from metering.usage_rollups order by scope$$,
+  $$values
+    ('2026-03-10'::date, 'gpt-4o', 1::bigint, 100::bigint, 20::bigint, 0.123456789012,
+      'organization'),
+    ('2026-03-10'::date, 'gpt-4o', 1::bigint, 100::bigint, 20::bigint, 0.123456789012, 'workflow')$$,
+  'the rollups of organization and workflow have it'
 );
 select lives_ok(
   $$select record_usage_and_increment(
@@ -56,8 +59,8 @@ select lives_ok(
 select results_eq(
   $$select requests::bigint, prompt_tokens::bigint, completion_tokens::bigint, cost::numeric
     from metering.usage_rollups$$,
-  $$values (2::bigint, 101::bigint, 22::bigint, 0.123456789013)$$,
-  'adds to the same rollup row'
+  $$select 2::bigint, 101::bigint, 22::bigint, 0.123456789013 from generate_series(1, 2)$$,
+  'adds to the same rollup rows'
 );
 select lives_ok(
   $$select record_usage_and_increment(

@@ -267,8 +267,7 @@ from (
   ('{"input_tokens": 10}', 0.5, 'settle', 'the same'),
   ('{"output_tokens": null, "input_tokens": 10}', 0.500, 'settle', 'the same in other words'),
   ('{"input_tokens": 10}', 0.5, null, 'no request id'),
-  ('{"input_tokens": 10}', 0.5, 'other', 'another request id'),
-  ('{"cache_read_tokens": 10}', 0.5, null, 'tokens of another input class')
+  ('{"input_tokens": 10}', 0.5, 'other', 'another request id')
 ) as v (usage, cost, request_id, description);
 select throws_ok(
   format('select settle_spend(%L, %L, %s, %L)', case v.which when 'one' then one else another end,
@@ -279,6 +278,7 @@ from to_settle, (
   values
   ('one', '{"input_tokens": 10}', 0.500000000001, null, 'another cost'),
   ('one', '{"input_tokens": 11}', 0.5, null, 'other tokens'),
+  ('one', '{"cache_read_tokens": 10}', 0.5, null, 'tokens of another input class'),
   ('one', null, 0.5, null, 'no tokens'),
   ('one', '{"input_tokens": 10, "requests": 1}', 0.5, 'settle', 'the same id and more to say'),
   ('another', '{"input_tokens": 10}', 0.5, 'settle', 'the id of another hold')

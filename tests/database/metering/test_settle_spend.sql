@@ -60,7 +60,7 @@ select results_eq(
 );
 select results_eq(
   $$select day, model, requests::bigint, prompt_tokens::bigint, completion_tokens::bigint,
-      cost::numeric from metering.usage_rollups$$,
+      cost::numeric from metering.usage_rollups where scope = 'organization'$$,
   $$values ('2026-03-10'::date, 'm', 1::bigint, 54321::bigint, 876::bigint, 0.123456789012)$$,
   'the rollup has it'
 );

@@ -63,7 +63,7 @@ select results_eq(
 );
 select results_eq(
   $$select model, sum(requests)::bigint, sum(cost)
-    from metering.usage_rollups group by model order by 1$$,
+    from metering.usage_rollups where scope = 'organization' group by model order by 1$$,
   $$values ('m', 1::bigint, 0.5), ('n', 2, 1.0)$$, 'and so do the rollups'
 );
 

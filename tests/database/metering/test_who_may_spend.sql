@@ -16,6 +16,7 @@ select 'stranger', tests.member(tests.organization('Bravo'), 'owner')
 union all
 select 'nobody', gen_random_uuid();
 select tests.cap(org, 'organization', null, 'day', 100) from scene;
+select tests.price(model) from unnest(array['m', 'small', 'soft', 'cold']) as model;
 
 -- What a statement ends with for a role or a person; nothing is kept. {org}, {person}, {colleague}
 -- and {hold} are filled in.
@@ -66,7 +67,7 @@ insert into matrix values
 ('select authorize_spend({org}, ''m'', 1, p_workflow_id => {workflow}, p_tags => ''{"a": "b"}'')',
   'done  done  done  done  42501 42501 42501 42501 done  done  done  42501'),
 ('select estimate_spend({org}, ''m'', 1)',
-  'done  done  done  done  42501 42501 42501 42501 done  done  done  42501'),
+  'done  done  done  done  done  42501 42501 42501 done  done  done  42501'),
 ('select estimate_spend({org}, ''m'', 1, p_user_id => {colleague})',
   '42501 42501 42501 42501 42501 42501 42501 42501 done  done  done  42501'),
 ('select estimate_spend({org}, ''m'', 1, p_api_key_id => ''key'')',

@@ -70,7 +70,7 @@ select results_eq(
   $$values (7.375, 0.625, 992.0)$$, 'a total counts all of it'
 );
 select results_eq(
-  $$select day, sum(cost) from metering.usage_rollups group by day$$,
+  $$select day, sum(cost) from metering.usage_rollups where scope = 'organization' group by day$$,
   $$values ('2026-03-29'::date, 7.375)$$, 'and so do the rollups of the day before'
 );
 select results_eq(

@@ -193,7 +193,8 @@ select name from columns
 where relkind in ('r', 'p')
   and base_type in ('numeric'::regtype, 'real'::regtype, 'float8'::regtype, 'money'::regtype)
   and atttypid not in (
-    'private.usd'::regtype, 'private.usd_sum'::regtype, 'private.usd_balance'::regtype
+    'private.usd'::regtype, 'private.usd_sum'::regtype, 'private.usd_balance'::regtype,
+    'private.percent'::regtype
   );
 
 -- PostgreSQL reads and plans a table's CHECK constraints anew in every statement, a domain's it
@@ -288,7 +289,8 @@ where outcome <> case
   when amount = 'Infinity' then '22003'
   when amount = '0' then 'kept'
   -- What was taken through this slot less what was returned through it.
-  when amount like '-%' and money = 'metering.budget_slots.held_usd' then 'kept'
+  when amount like '-%'
+    and money in ('metering.budget_slots.held_usd', 'pricing.markups.percent') then 'kept'
   else '23514'
 end;
 

@@ -9,7 +9,7 @@
 -- no row was touched, or no where it is refused. A command goes to rows of home, with _away to the
 -- same rows of away. What is not written here is refused to everybody.
 begin;
-select plan(10);
+select plan(19);
 
 -- The setting --------------------------------------------------------------------------------
 
@@ -47,6 +47,12 @@ select id, name from people where name = 'bystander';
 insert into tenancy.ventures (organization_id, name) select org, 'Venture' from places;
 select tests.spend(tests.workflow(org), 1) from places;
 select tests.hold(org, 1) from places;
+select tests.price('m');
+select (
+  pricing.set_price('acme', 'm', '{"input_tokens": 1, "output_tokens": 2}', p_organization_id => org)
+).id from places;
+select (pricing.set_markup(org, 10)).id from places;
+insert into pricing.provider_names (name, provider) values ('acme inc', 'acme');
 insert into metering.request_keys (organization_id, operation, request_id, content_hash, subject_id)
 select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
 
@@ -120,6 +126,35 @@ insert into attempts values
   $$insert into public.tallystick_errors (code) values ('X')$$),
 ('public.tallystick_errors', 'update', $$update public.tallystick_errors set code = 'X'$$),
 ('public.tallystick_errors', 'delete', 'delete from public.tallystick_errors'),
+('pricing.providers', 'select', 'select from pricing.providers'),
+('pricing.providers', 'insert', $$insert into pricing.providers values ('x', 'X')$$),
+('pricing.providers', 'update', $$update pricing.providers set name = 'X'$$),
+('pricing.providers', 'delete', 'delete from pricing.providers'),
+('pricing.provider_names', 'select', 'select from pricing.provider_names'),
+('pricing.provider_names', 'insert', $$insert into pricing.provider_names values ('x', 'acme')$$),
+('pricing.provider_names', 'update', $$update pricing.provider_names set name = 'x'$$),
+('pricing.provider_names', 'delete', 'delete from pricing.provider_names'),
+('pricing.models', 'select', 'select from pricing.models'),
+('pricing.models', 'insert', $$insert into pricing.models values ('acme', 'x')$$),
+('pricing.models', 'update', $$update pricing.models set id = 'x'$$),
+('pricing.models', 'delete', 'delete from pricing.models'),
+('pricing.model_names', 'select', 'select from pricing.model_names'),
+('pricing.model_names', 'insert',
+  $$insert into pricing.model_names values ('acme', 'exact', 'x', 0, 'acme', 'm', false, 'x')$$),
+('pricing.model_names', 'update', 'update pricing.model_names set rank = 1'),
+('pricing.model_names', 'delete', 'delete from pricing.model_names'),
+('pricing.price_lists', 'select', 'select from pricing.price_lists'),
+('pricing.price_lists', 'insert', $$insert into pricing.price_lists values ('x', 'x', now())$$),
+('pricing.price_lists', 'update', 'update pricing.price_lists set max_age = null'),
+('pricing.price_lists', 'delete', 'delete from pricing.price_lists'),
+('pricing.prices', 'select', 'select from pricing.prices'),
+('pricing.prices', 'insert',
+  $$
+    insert into pricing.prices (provider, model, service_tier, effective_from, revision, source)
+    values ('acme', 'm', 'standard', now(), 1, 'manual')
+  $$),
+('pricing.prices', 'update', 'update pricing.prices set rates = null'),
+('pricing.prices', 'delete', 'delete from pricing.prices'),
 ('private.partitioned_ledgers', 'select', 'select from private.partitioned_ledgers'),
 ('private.partitioned_ledgers', 'insert',
   $$insert into private.partitioned_ledgers values ('tenancy.ventures')$$),
@@ -304,6 +339,36 @@ $$),
 ('public.tallystick_errors', $$
   select          both  both  both  both  both  both  no    both  both  both  both  both
 $$),
+('pricing.providers', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('pricing.provider_names', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('pricing.models', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('pricing.model_names', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('pricing.price_lists', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('pricing.prices', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('pricing.contract_prices', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('pricing.markups', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('pricing.price_history', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('pricing.current_prices', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
 ('private.partitioned_ledgers', $$
 $$);
 
@@ -357,7 +422,16 @@ from (
   (
     'insert into public.ai_usage_ledger select * from public.ai_usage_ledger '
     'on conflict (organization_id, id) do update set cost = 0'
-  )
+  ),
+  ('update pricing.prices set rates = null'),
+  ('delete from pricing.prices'),
+  ('truncate pricing.prices'),
+  ('update pricing.contract_prices set rates = null'),
+  ('delete from pricing.contract_prices'),
+  ('truncate pricing.contract_prices'),
+  ('update pricing.markups set percent = 0'),
+  ('delete from pricing.markups'),
+  ('truncate pricing.markups')
 ) as forbidden (statement);
 
 select * from finish();

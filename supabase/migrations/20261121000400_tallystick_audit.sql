@@ -48,13 +48,13 @@ begin
   with calls as (
     select
       l.organization_id, l.created_at, l.cost as settled_usd, 0 as held_usd, l.unheld_usd,
-      l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.tags
+      l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.listed_model, l.tags
     from public.ai_usage_ledger as l
     where p_organization_id is null or l.organization_id = p_organization_id
     union all
     select
       h.organization_id, h.created_at, 0, h.held_usd, 0,
-      h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+      h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model, h.tags
     from metering.holds as h
     where h.state = 'open'
       and (p_organization_id is null or h.organization_id = p_organization_id)
@@ -87,7 +87,8 @@ begin
     from calls as c
     cross join lateral unnest(
       private.scope_keys(
-        c.workflow_id, c.run_id, c.venture_id, c.user_id, c.api_key_id, c.model, c.tags
+        c.workflow_id, c.run_id, c.venture_id, c.user_id, c.api_key_id, c.model, c.listed_model,
+        c.tags
       )
     ) as k (scope_key)
     where k.scope_key is not null
@@ -194,21 +195,27 @@ begin
   with expected as (
     select
       l.organization_id,
+      k.scope_key,
       private.local_day(l.created_at, o.time_zone) as day,
-      l.model,
+      coalesce(l.listed_model, l.model) as model,
       count(*) as requests,
       sum(l.prompt_tokens) as prompt_tokens,
       sum(l.completion_tokens) as completion_tokens,
       sum(l.cost) as cost
     from public.ai_usage_ledger as l
     inner join tenancy.organizations as o on o.id = l.organization_id
-    where p_organization_id is null or l.organization_id = p_organization_id
-    group by l.organization_id, private.local_day(l.created_at, o.time_zone), l.model
+    cross join lateral unnest(private.rollup_keys(l)) as k (scope_key)
+    where (p_organization_id is null or l.organization_id = p_organization_id)
+      and k.scope_key is not null
+    group by
+      l.organization_id, k.scope_key, private.local_day(l.created_at, o.time_zone),
+      coalesce(l.listed_model, l.model)
   ),
 
   counted as (
     select
       r.organization_id,
+      r.scope || ':' || r.scope_id as scope_key,
       r.day,
       r.model,
       sum(r.requests) as requests,
@@ -217,11 +224,11 @@ begin
       sum(r.cost) as cost
     from metering.usage_rollups as r
     where p_organization_id is null or r.organization_id = p_organization_id
-    group by r.organization_id, r.day, r.model
+    group by r.organization_id, r.scope, r.scope_id, r.day, r.model
   )
 
   select
-    'rollup_equals_ledger', organization_id, day::text || ' ' || model,
+    'rollup_equals_ledger', organization_id, concat_ws(' ', scope_key, day, model),
     format('%s requests, %s + %s tokens, %s',
       coalesce(e.requests, 0), coalesce(e.prompt_tokens, 0), coalesce(e.completion_tokens, 0),
       private.figure(coalesce(e.cost, 0))),
@@ -229,9 +236,37 @@ begin
       coalesce(c.requests, 0), coalesce(c.prompt_tokens, 0), coalesce(c.completion_tokens, 0),
       private.figure(coalesce(c.cost, 0)))
   from expected as e
-  full join counted as c using (organization_id, day, model)
+  full join counted as c using (organization_id, scope_key, day, model)
   where (e.requests, e.prompt_tokens, e.completion_tokens, e.cost)
     is distinct from (c.requests, c.prompt_tokens, c.completion_tokens, c.cost);
+
+  return query
+  select
+    'cost_follows_from_its_rates', l.organization_id, 'usage ' || l.id::text,
+    private.figure(private.cost_at(l.rates, l.token_counts)), private.figure(l.cost)
+  from public.ai_usage_ledger as l
+  where (p_organization_id is null or l.organization_id = p_organization_id)
+    and l.cost_basis = 'priced'
+    and l.cost <> private.cost_at(l.rates, l.token_counts);
+
+  return query
+  select
+    'rates_are_those_of_the_price', l.organization_id, 'usage ' || l.id::text,
+    coalesce(r.rates::text, 'a price'), l.rates::text
+  from public.ai_usage_ledger as l
+  left join pricing.prices as p on p.id = l.price_id
+  left join pricing.contract_prices as c
+    on c.organization_id = l.organization_id and c.id = l.price_id
+  left join pricing.markups as m on m.organization_id = l.organization_id and m.id = l.markup_id
+  cross join lateral (
+    select
+      private.charged_rates(
+        private.rates_of_prompt(coalesce(p.rates, c.rates), l.prompt_tokens), l.token_counts, m.percent
+      ) as rates
+  ) as r
+  where (p_organization_id is null or l.organization_id = p_organization_id)
+    and l.price_id is not null
+    and l.rates is distinct from r.rates;
 
   return query
   select
@@ -335,7 +370,10 @@ begin
   if p_organization_id is not null then
     perform private.assert_member(p_organization_id);
   end if;
-  return query select * from private.verify_metering(p_organization_id);
+  return query
+  select *
+  from private.verify_metering(p_organization_id) as f
+  order by f.check_name, f.organization_id, f.subject;
 end
 $$;
 
@@ -354,6 +392,7 @@ audit.verify_integrity(uuid)
 from public, anon, authenticated, service_role;
 
 grant execute on function
+private.rollup_keys(public.ai_usage_ledger),
 private.figure(numeric),
 private.verify_metering(uuid),
 audit.verify_integrity(uuid)

@@ -186,9 +186,12 @@ create table metering.holds (
   user_id uuid,
   api_key_id private.label,
   model private.label not null,
+  listed_model private.label,
   provider private.label,
   service_tier private.label,
   tags jsonb not null default '{}',
+  price_id uuid,
+  markup_id uuid,
   budget_ids uuid[] not null,
   slots smallint[] not null,
   config_version integer not null,
@@ -224,9 +227,16 @@ comment on column metering.holds.user_id is 'The person who spends, if any.';
 comment on column metering.holds.api_key_id is 'The API key that spends, if any.';
 comment on column metering.holds.model is
   'The model to be called; unknown where nobody stated one.';
-comment on column metering.holds.provider is 'Who serves the model, if stated.';
+comment on column metering.holds.listed_model is
+  'The name its price is listed under; null where that is the same, or it was not priced.';
+comment on column metering.holds.provider is 'Who serves the model, if stated or priced.';
 comment on column metering.holds.service_tier is 'The service tier asked for, if any.';
 comment on column metering.holds.tags is 'Labels to cap and report by: an object of texts.';
+comment on column metering.holds.price_id is
+  'The price it was estimated by, and will be settled by whatever holds then: a row of '
+  'pricing.prices or pricing.contract_prices. Null where a cost was stated.';
+comment on column metering.holds.markup_id is
+  'The row of pricing.markups that goes with it, if any.';
 comment on column metering.holds.budget_ids is
   'The budgets it was taken from, the organization''s own first, the others by id.';
 comment on column metering.holds.slots is 'Through which slot of each of budget_ids.';
@@ -245,6 +255,8 @@ comment on column metering.holds.reason is 'Why it was released, if stated.';
 
 create table metering.usage_rollups (
   organization_id uuid not null,
+  scope text not null,
+  scope_id text not null,
   day date not null,
   model text not null,
   slot smallint not null,
@@ -252,19 +264,32 @@ create table metering.usage_rollups (
   prompt_tokens private.sum_of_counts not null,
   completion_tokens private.sum_of_counts not null,
   cost private.usd_sum not null,
-  constraint usage_rollups_pkey primary key (organization_id, day, model, slot),
+  constraint usage_rollups_pkey
+  primary key (organization_id, scope, scope_id, day, model, slot),
   constraint usage_rollups_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict
 )
 with (fillfactor = 50);
 
+-- All scopes of a kind on some days: who spent this month.
+create index usage_rollups_organization_id_scope_day_idx
+on metering.usage_rollups (organization_id, scope, day);
+
 comment on table metering.usage_rollups is
-  'Sums of ai_usage_ledger by organization, day, model and slot, written with each usage. Sum over '
-  'slots to read. A month is read from here, never by summing the ledger.';
+  'Sums of ai_usage_ledger by organization, scope, day, model and slot, written with each usage. '
+  'Sum over slots to read. A month is read from here, never by summing the ledger. Scope '
+  'organization has every usage; the others have those that name a workflow, venture, user, API '
+  'key or tag.';
 comment on column metering.usage_rollups.organization_id is 'The organization that pays.';
+comment on column metering.usage_rollups.scope is
+  'organization, workflow, venture, user, api_key or tag; model for usages whose model was called '
+  'by another name than the listed one.';
+comment on column metering.usage_rollups.scope_id is
+  'Which one, as in budgets; empty for the organization.';
 comment on column metering.usage_rollups.day is
   'Calendar day of created_at in the organization''s time zone.';
-comment on column metering.usage_rollups.model is 'The model, as recorded.';
+comment on column metering.usage_rollups.model is
+  'The model by its listed name, where it was priced; else as it was called.';
 comment on column metering.usage_rollups.slot is
   'Stripe that wrote the row, so that callers on one model do not queue on one row.';
 comment on column metering.usage_rollups.requests is 'Number of usages.';
@@ -304,6 +329,19 @@ comment on type metering.settlement is
   'on_hold: settled while its hold was open. after_hold: its hold had been released or had '
   'expired. without_hold: recorded without one.';
 
+create type metering.cost_basis as enum ('priced', 'stated', 'estimated');
+comment on type metering.cost_basis is
+  'priced: counts times rates. stated: a trusted server said what it cost; a price beside it was '
+  'not followed. estimated: nobody reported what was used, so counts or cost are a guess.';
+
+create type metering.zero_cost_reason as enum (
+  'stated', 'free_model', 'full_discount', 'below_precision'
+);
+comment on type metering.zero_cost_reason is
+  'Why a usage with tokens cost nothing. stated: a trusted server said so. free_model: its rates '
+  'are 0. full_discount: the markup is -100 percent. below_precision: it rounds to 0 at 12 '
+  'decimals.';
+
 create table public.ai_usage_ledger (
   id uuid not null,
   workflow_id uuid,
@@ -323,9 +361,28 @@ create table public.ai_usage_ledger (
   tags jsonb not null default '{}',
   settlement metering.settlement not null,
   unheld_usd private.usd not null,
+  listed_model private.label,
+  token_counts jsonb not null,
+  cost_basis metering.cost_basis not null,
+  price_id uuid,
+  markup_id uuid,
+  rates jsonb,
+  zero_cost_reason metering.zero_cost_reason,
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
   constraint ai_usage_ledger_times_are_those_of_its_id
-  check (created_at = private.uuid_v7_time(id) and settled_at >= created_at)
+  check (created_at = private.uuid_v7_time(id) and settled_at >= created_at),
+  constraint ai_usage_ledger_classes_add_up_to_its_tokens
+  check (
+    prompt_tokens = private.prompt_tokens(token_counts)
+    and completion_tokens = private.completion_tokens(token_counts)
+  ),
+  constraint ai_usage_ledger_priced_cost_names_price_and_rates
+  check ((price_id is null) = (rates is null) and (cost_basis <> 'priced' or price_id is not null)),
+  constraint ai_usage_ledger_zero_cost_of_tokens_has_a_reason
+  check (
+    (zero_cost_reason is not null)
+    = (cost = 0 and (prompt_tokens > 0 or completion_tokens > 0))
+  )
 )
 partition by range (id);
 
@@ -361,14 +418,32 @@ comment on column public.ai_usage_ledger.run_id is 'The run that spent, if any.'
 comment on column public.ai_usage_ledger.venture_id is 'The venture that spent, if any.';
 comment on column public.ai_usage_ledger.user_id is 'The person who spent, if any.';
 comment on column public.ai_usage_ledger.api_key_id is 'The API key that spent, if any.';
-comment on column public.ai_usage_ledger.provider is 'Who served the model, if stated.';
-comment on column public.ai_usage_ledger.service_tier is 'The service tier asked for, if any.';
+comment on column public.ai_usage_ledger.provider is 'Who served the model, if stated or priced.';
+comment on column public.ai_usage_ledger.service_tier is
+  'The service tier that served it, where the provider said so; else the one asked for, if any.';
 comment on column public.ai_usage_ledger.tags is 'Labels to cap and report by: an object of texts.';
 comment on column public.ai_usage_ledger.settlement is
   'on_hold, after_hold or without_hold: how the money for it was held.';
 comment on column public.ai_usage_ledger.unheld_usd is
   'The part of cost that no open hold covered, US dollars; 0 for a call that kept within its hold. '
   'Only this can take a budget past its cap.';
+
+comment on column public.ai_usage_ledger.listed_model is
+  'The name its price is listed under; null where that is the same, or it was not priced.';
+comment on column public.ai_usage_ledger.token_counts is
+  'What was used by token class, each token in one class: {"input_tokens": 1200, ...}; '
+  'prompt_tokens is the sum of the input classes, completion_tokens that of the output classes.';
+comment on column public.ai_usage_ledger.cost_basis is 'priced, stated or estimated.';
+comment on column public.ai_usage_ledger.price_id is
+  'The price that held for it: a row of pricing.prices or pricing.contract_prices. Beside a stated '
+  'cost: the one that was not followed.';
+comment on column public.ai_usage_ledger.markup_id is
+  'The row of pricing.markups that its rates include, if any.';
+comment on column public.ai_usage_ledger.rates is
+  'US dollars per million of each class in token_counts, markup included, as decimal text: a '
+  'priced cost is counts times rates, rounded half even at 12 decimals.';
+comment on column public.ai_usage_ledger.zero_cost_reason is
+  'Why tokens cost nothing; null where they cost something.';
 
 insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger');
 
@@ -398,7 +473,8 @@ insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger
 --
 -- A denial needs no lock: a snapshot in which the money is not there is an answer.
 
--- The scope keys of a call: by them the budgets that cover it are found.
+-- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
+-- the name a call gives it and by its listed name, so that no other spelling passes a cap by.
 create function private.scope_keys(
   p_workflow_id uuid,
   p_run_id uuid,
@@ -406,6 +482,7 @@ create function private.scope_keys(
   p_user_id uuid,
   p_api_key_id text,
   p_model text,
+  p_listed_model text,
   p_tags jsonb
 )
 returns text[]
@@ -421,7 +498,8 @@ declare
     'venture:' || p_venture_id,
     'user:' || p_user_id,
     'api_key:' || p_api_key_id,
-    'model:' || p_model
+    'model:' || p_model,
+    'model:' || p_listed_model
   ];
 begin
   if p_tags <> '{}' then
@@ -432,7 +510,7 @@ begin
 end
 $$;
 
-comment on function private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb) is
+comment on function private.scope_keys(uuid, uuid, uuid, uuid, text, text, text, jsonb) is
   'scope_key of every budget that could cover a call; null in place of what it has not.';
 
 -- The budgets that cover a call, and the slot of each that a call may work on.
@@ -654,7 +732,8 @@ begin
       and h.created_at >= p_window_start
       and p_scope_key = any(
         private.scope_keys(
-          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+          h.tags
         )
       )
   );
@@ -876,7 +955,8 @@ begin
     from unnest(p_holds) as h
     cross join lateral unnest(
       private.scope_keys(
-        h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+        h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+        h.tags
       )
     ) as k (scope_key)
     -- Offset 0 keeps the planner from joining all budgets there are: each key is looked up.
@@ -1409,8 +1489,8 @@ $$;
 comment on function private.present_time(uuid) is
   'The present time, or the latest an organization has seen.';
 
--- What was recorded in a budget's scope from p_start to p_end: from counters and rollups where
--- those have it, else from the ledger.
+-- What was recorded in a budget's scope from p_start to p_end: from rollups where those have it, of
+-- runs and hours from the ledger.
 create function private.settled_in(
   p_budget metering.budgets,
   p_start timestamptz,
@@ -1422,12 +1502,15 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_budget.scope in ('organization', 'model') and p_budget.time_window <> 'hour' then
+  if p_budget.scope <> 'run' and p_budget.time_window <> 'hour' then
     return (
       select coalesce(sum(r.cost), 0)
       from metering.usage_rollups as r
       where r.organization_id = p_budget.organization_id
-        and (p_budget.scope = 'organization' or r.model = p_budget.scope_id)
+        and (
+          r.scope = p_budget.scope and r.scope_id = p_budget.scope_id
+          or p_budget.scope = 'model' and r.scope = 'organization' and r.model = p_budget.scope_id
+        )
         and (p_start = '-infinity' or r.day >= private.local_day(p_start, p_budget.time_zone))
         and (p_end = 'infinity' or r.day < private.local_day(p_end, p_budget.time_zone))
     );
@@ -1436,13 +1519,12 @@ begin
     select coalesce(sum(l.cost), 0)
     from public.ai_usage_ledger as l
     where l.organization_id = p_budget.organization_id
-      and (p_budget.scope <> 'workflow' or l.workflow_id = p_budget.scope_id::uuid)
-      and (p_budget.scope <> 'user' or l.user_id = p_budget.scope_id::uuid)
       and l.created_at >= p_start
       and l.created_at < p_end
       and p_budget.scope_key = any(
         private.scope_keys(
-          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.tags
+          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.listed_model,
+          l.tags
         )
       )
   );
@@ -1473,7 +1555,8 @@ begin
       and h.created_at < p_end
       and p_budget.scope_key = any(
         private.scope_keys(
-          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.tags
+          h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+          h.tags
         )
       )
   );
@@ -2194,6 +2277,8 @@ begin
     select coalesce(sum(r.cost), 0)
     from metering.usage_rollups as r
     where r.organization_id = p_organization_id
+      and r.scope = 'organization'
+      and r.scope_id = ''
       and r.day >= p_month
       and r.day < (p_month + interval '1 month')::date
   );
@@ -2349,7 +2434,8 @@ comment on column metering.spend_decision.usage_id is 'The usage a settled reque
 comment on column metering.spend_decision.held_usd is
   'US dollars held, as decimal text; of a settled request, what it cost.';
 comment on column metering.spend_decision.reason is
-  'denied: budget_exceeded or frozen. granted: over_soft_limit, or null.';
+  'denied: budget_exceeded, frozen, unpriced_model or stale_price. granted: over_soft_limit, or '
+  'null.';
 comment on column metering.spend_decision.budget_id is
   'The budget that decided; null where the organization is frozen.';
 comment on column metering.spend_decision.remaining_usd is
@@ -2357,7 +2443,8 @@ comment on column metering.spend_decision.remaining_usd is
 comment on column metering.spend_decision.resets_at is
   'When that budget''s window ends; null for a total.';
 comment on column metering.spend_decision.affordable_output_tokens is
-  'How many output tokens would still fit; reserved until prices are known.';
+  'How many output tokens pay for themselves beside the input: of a grant from what is held, of a '
+  'denial from what is left. Null where no price is known or output is free.';
 comment on column metering.spend_decision.expires_at is
   'From then on the hold''s money is free for others.';
 comment on column metering.spend_decision.proposal_id is 'Reserved for approvals.';
@@ -2397,7 +2484,6 @@ comment on function private.assert_tags(text, jsonb) is
 create function private.draft_hold(
   p_organization_id uuid,
   p_model text,
-  p_estimated_cost numeric,
   p_input_tokens bigint,
   p_max_output_tokens bigint,
   p_workflow_id uuid,
@@ -2407,7 +2493,8 @@ create function private.draft_hold(
   p_api_key_id text,
   p_tags jsonb,
   p_provider text,
-  p_service_tier text
+  p_service_tier text,
+  p_roles text[] default array['owner', 'admin', 'finance', 'member']
 )
 returns metering.holds
 language plpgsql
@@ -2425,7 +2512,7 @@ begin
   v_hold.tags := coalesce(p_tags, '{}');
   v_hold.state := 'open';
   if not private.is_trusted_caller() then
-    perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance', 'member']);
+    perform private.assert_member(p_organization_id, p_roles);
     v_hold.user_id := auth.uid();
     if p_user_id <> v_hold.user_id or p_api_key_id is not null then
       perform private.raise_error(
@@ -2434,10 +2521,6 @@ begin
     end if;
   end if;
 
-  v_hold.held_usd := private.assert_money('p_estimated_cost', p_estimated_cost);
-  if v_hold.held_usd = 0 then
-    perform private.reject_argument('p_estimated_cost', 'must be above 0');
-  end if;
   if p_input_tokens is not null then
     perform private.assert_count('p_input_tokens', p_input_tokens);
   end if;
@@ -2468,9 +2551,10 @@ end
 $$;
 
 comment on function private.draft_hold(
-  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+  uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ) is
-  'The hold a call asks for, its arguments and its caller checked. Errors: 22023, 42501, TS404.';
+  'The hold a call asks for, its arguments and its caller checked, without an amount. Errors: '
+  '22023, 42501, TS404.';
 
 -- The scope keys of a hold.
 create function private.scope_keys_of(p_hold metering.holds)
@@ -2482,7 +2566,7 @@ as $$
 begin
   return private.scope_keys(
     p_hold.workflow_id, p_hold.run_id, p_hold.venture_id, p_hold.user_id, p_hold.api_key_id,
-    p_hold.model, p_hold.tags
+    p_hold.model, p_hold.listed_model, p_hold.tags
   );
 end
 $$;
@@ -2669,6 +2753,309 @@ $$;
 comment on function private.is_over(uuid, uuid) is
   'True for a hold that is neither open, overdue or not, nor settled.';
 
+-- sql/metering/costing.sql
+
+-- What a call is estimated to cost before it, and what it cost after it.
+
+create type private.estimate as (
+  cost numeric,
+  minimum numeric,
+  price_id uuid,
+  markup_id uuid,
+  provider text,
+  listed_model text,
+  input_usd numeric,
+  usd_per_output_token numeric,
+  reason text
+);
+
+comment on type private.estimate is
+  'What to hold for a call, the least it may be cut to, and by which price; or why there is none.';
+
+-- Estimates a call from its token counts, its stated cost, or both.
+--
+-- A server that states a cost knows it; a tenant may only state more than its tokens cost, and
+-- needs a model with a price. What is neither stated nor priced is not estimated: it is denied.
+create function private.estimate_call(
+  p_hold metering.holds,
+  p_estimated_cost numeric,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_allow_partial boolean,
+  p_minimum numeric
+)
+returns private.estimate
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := private.clock_now();
+  v_is_server_stated constant boolean := p_estimated_cost is not null and private.is_trusted_caller();
+  v_quote private.quote;
+  v_tier jsonb;
+  v_estimate private.estimate;
+  v_priced numeric;
+begin
+  if p_estimated_cost is not null then
+    if private.assert_money('p_estimated_cost', p_estimated_cost) = 0 then
+      perform private.reject_argument('p_estimated_cost', 'must be above 0');
+    end if;
+  elsif p_input_tokens is null or p_max_output_tokens is null then
+    perform private.reject_argument(
+      'p_estimated_cost', 'must be stated, or both p_input_tokens and p_max_output_tokens'
+    );
+  end if;
+
+  v_estimate.cost := p_estimated_cost;
+  if not v_is_server_stated or coalesce(p_input_tokens, p_max_output_tokens) is not null then
+    v_quote := private.quote_model(
+      p_hold.organization_id, p_hold.provider, p_hold.model, p_hold.service_tier, v_now, 'infinity'
+    );
+    if v_quote.reason is not null and not v_is_server_stated then
+      v_estimate.reason := v_quote.reason;
+      return v_estimate;
+    end if;
+  end if;
+  if v_quote.price_id is not null and v_quote.reason is null then
+    v_tier := private.rates_of_prompt(v_quote.rates, p_input_tokens);
+    v_estimate.price_id := v_quote.price_id;
+    v_estimate.markup_id := v_quote.markup_id;
+    v_estimate.provider := v_quote.provider;
+    v_estimate.listed_model := nullif(v_quote.model, p_hold.model);
+    v_estimate.input_usd := private.marked_up(
+      (
+        coalesce(p_input_tokens, 0) * (v_tier ->> 'input_tokens')::numeric
+        + (v_tier ->> 'requests')::numeric
+      ) * 0.000001,
+      v_quote.percent
+    );
+    v_estimate.usd_per_output_token := private.marked_up(
+      greatest(
+        (v_tier ->> 'output_tokens')::numeric, (v_tier ->> 'reasoning_tokens')::numeric
+      ) * 0.000001,
+      v_quote.percent
+    );
+    v_priced := private.round_half_even(
+      v_estimate.input_usd + coalesce(p_max_output_tokens, 0) * v_estimate.usd_per_output_token, 12
+    );
+    if not v_is_server_stated then
+      if v_priced >= 1e12 then
+        perform private.reject_argument(
+          'p_input_tokens, p_max_output_tokens', 'must cost below 1000000000000'
+        );
+      end if;
+      v_estimate.cost := greatest(p_estimated_cost, v_priced);
+    end if;
+  end if;
+  v_estimate.minimum := private.assert_minimum(
+    p_allow_partial, p_minimum, v_estimate.cost,
+    case
+      when v_estimate.price_id is not null and p_input_tokens is not null then least(
+        v_estimate.cost,
+        private.round_half_even(v_estimate.input_usd + v_estimate.usd_per_output_token, 12)
+      )
+    end
+  );
+  return v_estimate;
+end
+$$;
+
+comment on function private.estimate_call(
+  metering.holds, numeric, bigint, bigint, boolean, numeric
+) is
+  'What to hold for a drafted hold. Its reason is unpriced_model or stale_price where there is no '
+  'price to estimate by. Errors: 22023.';
+
+create function private.denied_as_unpriced(p_estimate private.estimate)
+returns metering.spend_decision
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  v_decision.decision := 'denied';
+  v_decision.reason := p_estimate.reason;
+  return v_decision;
+end
+$$;
+
+comment on function private.denied_as_unpriced(private.estimate) is
+  'The decision where what the call would cost is not known.';
+
+-- How many output tokens money pays for beside the input: those whose cost, rounded, is within it.
+create function private.affordable_tokens(p_money numeric, p_estimate private.estimate)
+returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tokens numeric;
+begin
+  if (p_estimate.usd_per_output_token > 0) is not true or p_money is null then
+    return null;
+  end if;
+  -- Half a unit of the last decimal: what rounds down to the money is within it.
+  v_tokens := div(p_money + 5e-13 - p_estimate.input_usd, p_estimate.usd_per_output_token);
+  if private.round_half_even(
+    p_estimate.input_usd + v_tokens * p_estimate.usd_per_output_token, 12
+  ) > p_money then
+    v_tokens := v_tokens - 1;
+  end if;
+  return least(greatest(v_tokens, 0), 9223372036854775807);
+end
+$$;
+
+comment on function private.affordable_tokens(numeric, private.estimate) is
+  'Output tokens that p_money (US dollars) pays for beside the input; null where they cost '
+  'nothing, or no price is known.';
+
+-- Says how long an answer the money would pay for: what is held of a grant, what is left of a
+-- denial.
+create function private.with_affordable_tokens(
+  p_decision metering.spend_decision,
+  p_estimate private.estimate
+)
+returns metering.spend_decision
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision := p_decision;
+begin
+  v_decision.affordable_output_tokens := private.affordable_tokens(
+    case
+      when p_decision.decision = 'granted' then p_decision.held_usd::numeric
+      when p_decision.reason = 'budget_exceeded' then p_decision.remaining_usd::numeric
+    end,
+    p_estimate
+  );
+  return v_decision;
+end
+$$;
+
+comment on function private.with_affordable_tokens(metering.spend_decision, private.estimate) is
+  'A decision, with affordable_output_tokens.';
+
+create type private.costing as (
+  cost numeric,
+  basis metering.cost_basis,
+  counts jsonb,
+  prompt_tokens integer,
+  completion_tokens integer,
+  service_tier text,
+  price_id uuid,
+  markup_id uuid,
+  rates jsonb,
+  zero_cost_reason metering.zero_cost_reason
+);
+
+comment on type private.costing is 'What a call used and cost, and how that follows.';
+
+-- The price a hold is settled by: the one that was pinned; where the provider served another tier
+-- than was asked for, that tier's, as it was known when the hold was made; where none was pinned,
+-- the one that held then.
+create function private.price_of_hold(p_hold metering.holds, p_served_tier text)
+returns private.quote
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_pinned private.quote;
+  v_served private.quote;
+begin
+  if p_hold.price_id is null then
+    return private.quote_model(
+      p_hold.organization_id, p_hold.provider, p_hold.model,
+      coalesce(p_served_tier, p_hold.service_tier), p_hold.created_at, 'infinity'
+    );
+  end if;
+  v_pinned := private.pinned_price(p_hold.organization_id, p_hold.price_id, p_hold.markup_id);
+  if private.listed_tier(p_served_tier) <> v_pinned.service_tier and p_served_tier is not null then
+    v_served := private.find_price(
+      p_hold.organization_id, v_pinned.provider, v_pinned.model, private.listed_tier(p_served_tier),
+      p_hold.created_at, p_hold.created_at
+    );
+    if v_served.price_id is not null then
+      return v_served;
+    end if;
+  end if;
+  return v_pinned;
+end
+$$;
+
+comment on function private.price_of_hold(metering.holds, text) is
+  'The price a hold is settled by; without price_id where no price is known.';
+
+-- What a held call cost. A stated cost wins over the price and is flagged as stated.
+create function private.cost_call(
+  p_hold metering.holds,
+  p_measured private.measurement,
+  p_cost numeric
+)
+returns private.costing
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_costing private.costing;
+  v_quote private.quote;
+  v_tier jsonb;
+begin
+  v_costing.counts := p_measured.counts;
+  v_costing.prompt_tokens := p_measured.prompt_tokens;
+  v_costing.completion_tokens := p_measured.completion_tokens;
+  v_costing.service_tier := coalesce(p_measured.service_tier, p_hold.service_tier);
+  v_costing.cost := p_cost;
+  v_costing.basis := (
+    case when p_measured.is_estimate then 'estimated' else 'stated' end
+  )::metering.cost_basis;
+  if p_cost is null or p_hold.price_id is not null then
+    v_quote := private.price_of_hold(p_hold, p_measured.service_tier);
+    if v_quote.price_id is not null then
+      v_tier := private.rates_of_prompt(v_quote.rates, p_measured.prompt_tokens);
+      v_costing.price_id := v_quote.price_id;
+      v_costing.markup_id := v_quote.markup_id;
+      v_costing.counts := private.charged_counts(v_tier, p_measured.counts);
+      v_costing.rates := private.charged_rates(v_tier, v_costing.counts, v_quote.percent);
+    end if;
+  end if;
+  if p_cost is null then
+    if v_quote.price_id is null then
+      perform private.reject_argument('p_cost', 'must be stated: no price is known for the model');
+    end if;
+    v_costing.cost := private.cost_at(v_costing.rates, v_costing.counts);
+    v_costing.basis := (
+      case when p_measured.is_estimate then 'estimated' else 'priced' end
+    )::metering.cost_basis;
+    if v_costing.cost >= 1e12 then
+      perform private.reject_argument('p_usage', 'must cost below 1000000000000');
+    end if;
+  end if;
+  if v_costing.cost = 0 and (v_costing.prompt_tokens > 0 or v_costing.completion_tokens > 0) then
+    v_costing.zero_cost_reason := (case
+      when p_cost is not null then 'stated'
+      when v_quote.percent = -100 then 'full_discount'
+      when exists (
+        select from jsonb_each_text(v_costing.rates) as r where r.value::numeric > 0
+      ) then 'below_precision'
+      else 'free_model'
+    end)::metering.zero_cost_reason;
+  end if;
+  return v_costing;
+end
+$$;
+
+comment on function private.cost_call(metering.holds, private.measurement, numeric) is
+  'What a held call used and cost, by its price or as stated. Errors: 22023 where neither is '
+  'known.';
+
 -- sql/metering/admit.sql
 
 -- Admits a hold or denies it. p_minimum is the least it may be cut to: the whole, if it may not be
@@ -2849,7 +3236,8 @@ comment on function private.assert_expiry(text, interval) is
 create function private.assert_minimum(
   p_allow_partial boolean,
   p_minimum numeric,
-  p_estimated_cost numeric
+  p_estimated_cost numeric,
+  p_default numeric
 )
 returns numeric
 language plpgsql
@@ -2864,17 +3252,59 @@ begin
       perform private.reject_argument('p_minimum', 'must be omitted unless p_allow_partial');
     end if;
     return p_estimated_cost;
+  elsif p_minimum is null and p_default is not null then
+    return p_default;
   end if;
   perform private.assert_money('p_minimum', p_minimum);
   if p_minimum = 0 or p_minimum > p_estimated_cost then
-    perform private.reject_argument('p_minimum', 'must be above 0 and at most p_estimated_cost');
+    perform private.reject_argument('p_minimum', 'must be above 0 and at most the estimate');
   end if;
   return p_minimum;
 end
 $$;
 
-comment on function private.assert_minimum(boolean, numeric, numeric) is
-  'The least that may be granted. Errors: 22023.';
+comment on function private.assert_minimum(boolean, numeric, numeric, numeric) is
+  'The least that may be granted: all of it, or, where less will do, p_minimum or p_default. '
+  'Errors: 22023.';
+
+-- Denies a call that has no price. What a call with the same request id made before, when it had
+-- one, is found all the same.
+create function private.deny_unpriced(
+  p_hold metering.holds,
+  p_estimate private.estimate,
+  p_request_id text,
+  p_content_hash text,
+  p_scope_keys text[],
+  p_now timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  perform private.assert_covered(
+    p_hold, private.survey(p_hold.organization_id, p_scope_keys, p_now, null)
+  );
+  if p_request_id is not null then
+    v_decision := private.present_decision(
+      p_hold.organization_id,
+      private.find_request(p_hold.organization_id, 'authorize', p_request_id, p_content_hash), p_now
+    );
+    if v_decision.decision is not null then
+      return v_decision;
+    end if;
+  end if;
+  return private.denied_as_unpriced(p_estimate);
+end
+$$;
+
+comment on function private.deny_unpriced(
+  metering.holds, private.estimate, text, text, text[], timestamptz
+) is
+  'The decision on a call without a price. Errors: TS404, TS409.';
 
 -- The body of authorize_spend and of each item of its batch form, which has gathered at
 -- p_still_since: the time of the call is then that, so no tenant may call this.
@@ -2882,7 +3312,7 @@ comment on function private.assert_minimum(boolean, numeric, numeric) is
 -- The usual request needs no more than is written here: nothing to object to its arguments,
 -- everything plain, enough in each own slot, not made before. One attempt then does, in as few
 -- statements and expressions as there can be: PostgreSQL prepares each of them anew in every
--- transaction. What is out of the ordinary is for draft_hold and admit.
+-- transaction. What is out of the ordinary is for draft_hold, estimate_call and admit.
 create function private.decide_spend(
   p_organization_id uuid,
   p_model text,
@@ -2911,6 +3341,9 @@ as $$
 declare
   v_now constant timestamptz := coalesce(p_still_since, private.clock_now());
   v_user_id uuid := p_user_id;
+  v_provider text := p_provider;
+  v_cost numeric := p_estimated_cost;
+  v_estimate private.estimate;
   v_tags constant jsonb := coalesce(p_tags, '{}');
   v_seconds constant numeric := extract(epoch from p_expires_in);
   v_content_hash text;
@@ -2934,16 +3367,19 @@ begin
     and (p_request_id is null or p_request_id ~ '\S' and length(p_request_id) <= 255)
   ) is not true then
     v_hold := private.draft_hold(
-      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
-      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
-      p_service_tier
+      p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
+      p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier
     );
     perform private.assert_expiry('p_expires_in', p_expires_in);
-    perform private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
     if p_request_id is not null then
       perform private.assert_text('p_request_id', p_request_id);
     end if;
+    v_estimate := private.estimate_call(
+      v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
+    );
     v_user_id := v_hold.user_id;
+    v_provider := coalesce(p_provider, v_estimate.provider);
+    v_cost := v_estimate.cost;
   end if;
   if p_request_id is not null then
     v_content_hash := private.content_hash(
@@ -2958,17 +3394,20 @@ begin
 
   v_keys := private.scope_keys(
     p_workflow_id, p_run_id, p_venture_id, v_user_id, p_api_key_id,
-    coalesce(p_model, 'unknown'), v_tags
+    coalesce(p_model, 'unknown'), v_estimate.listed_model, v_tags
   );
+  if v_estimate.reason is not null then
+    return private.deny_unpriced(v_hold, v_estimate, p_request_id, v_content_hash, v_keys, v_now);
+  end if;
   v_coverage := private.cover(p_organization_id, v_keys, v_now);
-  if v_coverage.grantable < p_estimated_cost then
+  if v_coverage.grantable < v_cost then
     v_survey := private.survey(p_organization_id, v_keys, v_now, v_now);
-    if v_survey.remaining < p_estimated_cost and p_minimum is null and not v_survey.is_frozen
+    if v_survey.remaining < v_cost and not p_allow_partial and not v_survey.is_frozen
       and v_survey.latest_window <= v_now and (p_workflow_id is null or v_survey.has_workflow)
       and (p_request_id is null or private.find_request(
         p_organization_id, 'authorize', p_request_id, v_content_hash
       ) is null) then
-      return private.denied_as_exceeded(v_survey);
+      return private.with_affordable_tokens(private.denied_as_exceeded(v_survey), v_estimate);
     end if;
   elsif v_coverage.config_version is not null
     and (p_workflow_id is null or v_coverage.has_workflow)
@@ -2978,24 +3417,28 @@ begin
     begin
       insert into metering.holds (
         organization_id, id, held_usd, workflow_id, run_id, venture_id, user_id, api_key_id, model,
-        provider, service_tier, tags, budget_ids, slots, config_version, day, created_at,
-        expires_at
+        listed_model, provider, service_tier, tags, price_id, markup_id, budget_ids, slots,
+        config_version, day, created_at, expires_at
       ) values (
-        p_organization_id, private.uuid_v7(v_now), p_estimated_cost, p_workflow_id, p_run_id,
-        p_venture_id, v_user_id, p_api_key_id, coalesce(p_model, 'unknown'), p_provider,
-        p_service_tier, v_tags, v_coverage.budget_ids, v_coverage.slots,
-        v_coverage.config_version, (v_now at time zone v_coverage.time_zone)::date,
+        p_organization_id, private.uuid_v7(v_now), v_cost, p_workflow_id, p_run_id, p_venture_id,
+        v_user_id, p_api_key_id, coalesce(p_model, 'unknown'), v_estimate.listed_model, v_provider,
+        p_service_tier, v_tags, v_estimate.price_id, v_estimate.markup_id, v_coverage.budget_ids,
+        v_coverage.slots, v_coverage.config_version, (v_now at time zone v_coverage.time_zone)::date,
         date_trunc('milliseconds', v_now), v_now + make_interval(secs => v_seconds)
       )
       returning id, created_at, expires_at into v_hold.id, v_hold.created_at, v_hold.expires_at;
       if private.charge(
         p_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
-        v_hold.created_at, 0, p_estimated_cost
+        v_hold.created_at, 0, v_cost
       ) and (p_request_id is null or private.bind_request(
         p_organization_id, 'authorize', p_request_id, v_content_hash, v_hold.id
       )) then
         return row(
-          'granted', v_hold.id, null, trim_scale(p_estimated_cost), null, null, null, null, null,
+          'granted', v_hold.id, null, trim_scale(v_cost), null, null, null, null,
+          case
+            when v_estimate.price_id is not null
+              then private.affordable_tokens(v_cost, v_estimate)
+          end,
           v_hold.expires_at, null
         )::metering.spend_decision;
       end if;
@@ -3005,14 +3448,23 @@ begin
     end;
   end if;
 
-  return private.admit(
-    private.draft_hold(
-      p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
-      p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
-      p_service_tier
+  if v_hold.organization_id is null then
+    v_hold := private.draft_hold(
+      p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
+      p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier
+    );
+  end if;
+  v_hold.held_usd := v_cost;
+  v_hold.provider := v_provider;
+  v_hold.listed_model := v_estimate.listed_model;
+  v_hold.price_id := v_estimate.price_id;
+  v_hold.markup_id := v_estimate.markup_id;
+  return private.with_affordable_tokens(
+    private.admit(
+      v_hold, coalesce(v_estimate.minimum, v_cost), make_interval(secs => v_seconds), p_request_id,
+      v_content_hash, p_still_since
     ),
-    private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost),
-    make_interval(secs => v_seconds), p_request_id, v_content_hash, p_still_since
+    v_estimate
   );
 end
 $$;
@@ -3110,12 +3562,16 @@ comment on function public.authorize_spend(
   uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
   interval, boolean, numeric
 ) is
-  'Asks whether p_estimated_cost (US dollars, above 0) may be spent, and holds it for p_expires_in '
-  '(at most 24 hours). Every budget that covers the call must admit it: of the organization and of '
-  'the workflow, run, venture, user, API key, model and tags it names. A denial is an answer, not '
-  'an error: it names the budget, what that has left and when it resets. With p_allow_partial less '
-  'may be granted, down to p_minimum. For members who may spend, as themselves, and server roles. '
-  'Errors: 22023, 42501, TS404, TS409.';
+  'Asks whether a call may be made, and holds what it is estimated to cost for p_expires_in (at '
+  'most 24 hours): p_estimated_cost (US dollars, above 0), or what p_input_tokens, all of them '
+  'uncached, and p_max_output_tokens cost by the price of p_model; for members the larger of '
+  'both. The price is pinned: the call is settled by it. Every budget that covers the call must '
+  'admit it: of the organization and of the workflow, run, venture, user, API key, model and tags '
+  'it names. A denial is an answer, not an error: it names the budget, what that has left, when '
+  'it resets and how many output tokens would still fit; unpriced_model and stale_price mean that '
+  'nobody knows what the call would cost. With p_allow_partial less may be granted, down to '
+  'p_minimum, else to the input and one output token. For members who may spend, as themselves, '
+  'and server roles. Errors: 22023, 42501, TS404, TS409.';
 
 -- The same question without a lock and without a hold: for GET, replicas and previews.
 create function public.estimate_spend(
@@ -3142,27 +3598,36 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hold metering.holds := private.draft_hold(
-    p_organization_id, p_model, p_estimated_cost, p_input_tokens, p_max_output_tokens,
-    p_workflow_id, p_run_id, p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider,
-    p_service_tier
+    p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
+    p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier,
+    array['owner', 'admin', 'finance', 'member', 'viewer']
   );
-  v_minimum numeric := private.assert_minimum(p_allow_partial, p_minimum, p_estimated_cost);
-  v_keys text[] := private.scope_keys_of(v_hold);
-  v_now timestamptz := private.clock_now();
-  v_coverage private.coverage := private.assert_covered(
+  v_estimate constant private.estimate := private.estimate_call(
+    v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
+  );
+  v_now constant timestamptz := private.clock_now();
+  v_keys text[];
+  v_coverage private.coverage;
+begin
+  v_hold.listed_model := v_estimate.listed_model;
+  v_keys := private.scope_keys_of(v_hold);
+  v_coverage := private.assert_covered(
     v_hold, private.survey(p_organization_id, v_keys, v_now, v_now)
   );
-begin
   if v_coverage.latest_window > v_now then
     v_coverage := private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now);
   end if;
-  if v_coverage.is_frozen then
+  if v_estimate.reason is not null then
+    return private.denied_as_unpriced(v_estimate);
+  elsif v_coverage.is_frozen then
     return private.denied_as_frozen(p_organization_id, v_keys);
-  elsif v_coverage.remaining < v_minimum then
-    return private.denied_as_exceeded(v_coverage);
+  elsif v_coverage.remaining < v_estimate.minimum then
+    return private.with_affordable_tokens(private.denied_as_exceeded(v_coverage), v_estimate);
   end if;
-  v_hold.held_usd := least(v_hold.held_usd, v_coverage.remaining);
-  return private.granted(v_hold, v_keys, v_hold.held_usd);
+  v_hold.held_usd := least(v_estimate.cost, v_coverage.remaining);
+  return private.with_affordable_tokens(
+    private.granted(v_hold, v_keys, v_hold.held_usd), v_estimate
+  );
 end
 $$;
 
@@ -3171,7 +3636,8 @@ comment on function public.estimate_spend(
   numeric
 ) is
   'What authorize_spend would answer as of now, also on a read replica. It holds nothing, so two '
-  'callers at once can both be told yes. Errors: 22023, 42501, TS404.';
+  'callers at once can both be told yes. For members, viewers too, and server roles. Errors: '
+  '22023, 42501, TS404.';
 
 -- sql/metering/settle.sql
 
@@ -3201,54 +3667,32 @@ $$;
 comment on function private.resolve_organization_of_hold(uuid) is
   'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
 
--- Sums the token classes of a usage object: input and output.
-create function private.assert_usage(p_argument text, p_usage jsonb)
-returns integer[]
+-- Under which scopes a usage is summed: as its budgets are, but for its run, whose budget has the
+-- sum, and its model, which every sum is split by; only another name of it is a scope.
+create function private.rollup_keys(p_usage public.ai_usage_ledger)
+returns text[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_input bigint;
-  v_output bigint;
 begin
-  if p_usage is null then
-    return array[0, 0];
-  elsif jsonb_typeof(p_usage) <> 'object' then
-    perform private.reject_argument(p_argument, 'must be an object');
-  elsif p_usage - array[
-    'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens',
-    'input_audio_tokens', 'output_tokens', 'reasoning_tokens', 'output_audio_tokens', 'requests'
-  ] <> '{}' then
-    perform private.reject_argument(p_argument, 'must have only the documented keys');
-  elsif p_usage::text !~ '^\{("[a-z0-9_]+": (null|[0-9]{1,10})(, )?)*\}$' then
-    perform private.reject_argument(p_argument, 'must have counts from 0 as values');
-  end if;
-  v_input := coalesce((p_usage ->> 'input_tokens')::bigint, 0);
-  v_output := coalesce((p_usage ->> 'output_tokens')::bigint, 0);
-  -- Most calls have no other class.
-  if p_usage - array['input_tokens', 'output_tokens'] <> '{}' then
-    v_input := v_input
-      + coalesce((p_usage ->> 'cache_read_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'cache_write_5m_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'cache_write_1h_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'input_audio_tokens')::bigint, 0);
-    v_output := v_output
-      + coalesce((p_usage ->> 'reasoning_tokens')::bigint, 0)
-      + coalesce((p_usage ->> 'output_audio_tokens')::bigint, 0);
-  end if;
-  if greatest(v_input, v_output) > 2147483647 then
-    perform private.reject_argument(p_argument, 'must sum to at most 2147483647 tokens');
-  end if;
-  return array[v_input, v_output]::integer[];
+  return private.scope_keys(
+    p_usage.workflow_id, null, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
+    case when p_usage.listed_model is not null then p_usage.model end, null, p_usage.tags
+  );
 end
 $$;
 
-comment on function private.assert_usage(text, jsonb) is
-  'Prompt and completion tokens of a usage object. Errors: 22023.';
+comment on function private.rollup_keys(public.ai_usage_ledger) is
+  'Scope keys under which usage_rollups has a usage; null in place of what it has not.';
 
--- Adds a usage to the sums of its day and model.
-create function private.roll_up(p_usage public.ai_usage_ledger, p_day date, p_slot smallint)
+-- Adds usages to the sums of their scopes, days and models. Whoever calls has locked p_slot of the
+-- organization's own budget, so nobody else adds to these rows.
+create function private.roll_up(
+  p_usages public.ai_usage_ledger[],
+  p_days date[],
+  p_slot smallint
+)
 returns void
 language plpgsql
 volatile
@@ -3256,12 +3700,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into metering.usage_rollups as r (
-    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
-  ) values (
-    p_usage.organization_id, p_day, p_usage.model, p_slot,
-    1, p_usage.prompt_tokens, p_usage.completion_tokens, p_usage.cost
+    organization_id, scope, scope_id, day, model, slot, requests, prompt_tokens,
+    completion_tokens, cost
   )
-  on conflict (organization_id, day, model, slot) do update
+  select
+    u.organization_id,
+    split_part(k.scope_key, ':', 1),
+    substr(k.scope_key, strpos(k.scope_key, ':') + 1),
+    p_days[u.ordinality],
+    coalesce(u.listed_model, u.model),
+    p_slot,
+    count(*),
+    sum(u.prompt_tokens),
+    sum(u.completion_tokens),
+    sum(u.cost)
+  from unnest(p_usages) with ordinality as u
+  cross join lateral unnest(private.rollup_keys(p_usages[u.ordinality])) as k (scope_key)
+  where k.scope_key is not null
+  group by 1, 2, 3, 4, 5
+  on conflict (organization_id, scope, scope_id, day, model, slot) do update
   set
     requests = r.requests + excluded.requests,
     prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
@@ -3270,8 +3727,8 @@ begin
 end
 $$;
 
-comment on function private.roll_up(public.ai_usage_ledger, date, smallint) is
-  'Adds a usage to usage_rollups.';
+comment on function private.roll_up(public.ai_usage_ledger[], date[], smallint) is
+  'Adds usages, each with its day, to usage_rollups.';
 
 -- Books a usage: counters, ledger and rollup in one attempt, or under a gather.
 --
@@ -3342,7 +3799,7 @@ begin
         perform private.abandon_attempt();
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
-      perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
+      perform private.roll_up(array[v_usage], array[v_day], v_coverage.slots[1]);
       return v_usage;
     exception
       when sqlstate 'UNDO0' then
@@ -3354,7 +3811,7 @@ begin
     end if;
     v_keys := private.scope_keys(
       v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
-      v_usage.api_key_id, v_usage.model, v_usage.tags
+      v_usage.api_key_id, v_usage.model, v_usage.listed_model, v_usage.tags
     );
     v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
     v_gathers := v_gathers or v_coverage.config_version = v_version;
@@ -3369,11 +3826,7 @@ comment on function private.book(
   'Books a usage on counters, ledger and rollup.';
 
 -- The usage a hold becomes.
-create function private.usage_of_hold(
-  p_hold metering.holds,
-  p_cost numeric,
-  p_tokens integer[]
-)
+create function private.usage_of_hold(p_hold metering.holds, p_costing private.costing)
 returns public.ai_usage_ledger
 language plpgsql
 stable
@@ -3391,31 +3844,37 @@ begin
   v_usage.user_id := p_hold.user_id;
   v_usage.api_key_id := p_hold.api_key_id;
   v_usage.model := p_hold.model;
+  v_usage.listed_model := p_hold.listed_model;
   v_usage.provider := p_hold.provider;
-  v_usage.service_tier := p_hold.service_tier;
   v_usage.tags := p_hold.tags;
-  v_usage.prompt_tokens := p_tokens[1];
-  v_usage.completion_tokens := p_tokens[2];
-  v_usage.cost := p_cost;
+  v_usage.service_tier := p_costing.service_tier;
+  v_usage.prompt_tokens := p_costing.prompt_tokens;
+  v_usage.completion_tokens := p_costing.completion_tokens;
+  v_usage.token_counts := p_costing.counts;
+  v_usage.cost := p_costing.cost;
+  v_usage.cost_basis := p_costing.basis;
+  v_usage.price_id := p_costing.price_id;
+  v_usage.markup_id := p_costing.markup_id;
+  v_usage.rates := p_costing.rates;
+  v_usage.zero_cost_reason := p_costing.zero_cost_reason;
   if p_hold.state = 'open' then
     v_usage.settlement := 'on_hold';
-    v_usage.unheld_usd := greatest(p_cost - p_hold.held_usd, 0);
+    v_usage.unheld_usd := greatest(p_costing.cost - p_hold.held_usd, 0);
   else
     v_usage.settlement := 'after_hold';
-    v_usage.unheld_usd := p_cost;
+    v_usage.unheld_usd := p_costing.cost;
   end if;
   return v_usage;
 end
 $$;
 
-comment on function private.usage_of_hold(metering.holds, numeric, integer[]) is
-  'The ledger row of a hold that cost p_cost (US dollars).';
+comment on function private.usage_of_hold(metering.holds, private.costing) is
+  'The ledger row of a hold with what it cost.';
 
 -- Settles a hold that the caller took out of metering.holds.
 create function private.settle_hold(
   p_hold metering.holds,
-  p_cost numeric,
-  p_tokens integer[],
+  p_costing private.costing,
   p_request_id text,
   p_content_hash text,
   p_except uuid[]
@@ -3433,7 +3892,7 @@ begin
   v_coverage.slots := p_hold.slots;
   v_coverage.config_version := p_hold.config_version;
   v_usage := private.book(
-    private.usage_of_hold(p_hold, p_cost, p_tokens),
+    private.usage_of_hold(p_hold, p_costing),
     case when p_hold.state = 'open' then p_hold.held_usd else 0 end,
     v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except
   );
@@ -3447,13 +3906,13 @@ begin
 end
 $$;
 
-comment on function private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]) is
+comment on function private.settle_hold(metering.holds, private.costing, text, text, uuid[]) is
   'Books what a hold became. Errors: TS409.';
 
 -- The usual case of settle_hold: an open hold that covers its cost, under budgets that were not
 -- changed since. One attempt, in as few statements as there can be. Null where settle_hold has to
 -- look.
-create function private.settle_at_once(p_hold metering.holds, p_cost numeric, p_tokens integer[])
+create function private.settle_at_once(p_hold metering.holds, p_costing private.costing)
 returns public.ai_usage_ledger
 language plpgsql
 volatile
@@ -3464,22 +3923,25 @@ declare
 begin
   if not private.charge(
     p_hold.organization_id, p_hold.budget_ids, p_hold.slots, p_hold.config_version,
-    p_hold.created_at, p_cost, - p_hold.held_usd
+    p_hold.created_at, p_costing.cost, - p_hold.held_usd
   ) then
     perform private.abandon_attempt();
   end if;
   insert into public.ai_usage_ledger (
     id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
     settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
-    unheld_usd
+    unheld_usd, listed_model, token_counts, cost_basis, price_id, markup_id, rates,
+    zero_cost_reason
   ) values (
-    p_hold.id, p_hold.workflow_id, p_hold.organization_id, p_hold.model, p_tokens[1], p_tokens[2],
-    p_cost, p_hold.created_at, greatest(private.clock_now(), p_hold.created_at), p_hold.run_id,
-    p_hold.venture_id, p_hold.user_id, p_hold.api_key_id, p_hold.provider, p_hold.service_tier,
-    p_hold.tags, 'on_hold', 0
+    p_hold.id, p_hold.workflow_id, p_hold.organization_id, p_hold.model, p_costing.prompt_tokens,
+    p_costing.completion_tokens, p_costing.cost, p_hold.created_at,
+    greatest(private.clock_now(), p_hold.created_at), p_hold.run_id, p_hold.venture_id,
+    p_hold.user_id, p_hold.api_key_id, p_hold.provider, p_costing.service_tier, p_hold.tags,
+    'on_hold', 0, p_hold.listed_model, p_costing.counts, p_costing.basis, p_costing.price_id,
+    p_costing.markup_id, p_costing.rates, p_costing.zero_cost_reason
   )
   returning * into v_usage;
-  perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
+  perform private.roll_up(array[v_usage], array[p_hold.day], p_hold.slots[1]);
   return v_usage;
 exception
   when sqlstate 'UNDO0' then
@@ -3487,8 +3949,34 @@ exception
 end
 $$;
 
-comment on function private.settle_at_once(metering.holds, numeric, integer[]) is
+comment on function private.settle_at_once(metering.holds, private.costing) is
   'Books an open hold that covers its cost in a single attempt; null where that does not do.';
+
+-- True where a usage is what a repeated settlement says. The one request a call is may have been
+-- added to its counts.
+create function private.is_settled_as(
+  p_usage public.ai_usage_ledger,
+  p_measured private.measurement,
+  p_cost numeric
+)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_usage.token_counts in (p_measured.counts, p_measured.counts || '{"requests": 1}')
+    and case
+      when p_cost is null then p_usage.price_id is not null and p_usage.cost_basis <> 'stated'
+      else p_usage.cost = p_cost
+    end;
+end
+$$;
+
+comment on function private.is_settled_as(
+  public.ai_usage_ledger, private.measurement, numeric
+) is
+  'True where a settlement of this content made the usage.';
 
 -- The body of public.settle_spend and of each item of its batch form. p_except: overdue holds that
 -- a gather leaves alone, those of the batch.
@@ -3510,12 +3998,17 @@ declare
   v_organization_id constant uuid := coalesce(
     p_organization_id, private.resolve_organization_of_hold(p_hold_id)
   );
-  v_tokens constant integer[] := private.assert_usage('p_usage', p_usage);
-  v_cost constant numeric := private.assert_money('p_cost', p_cost);
+  v_measured constant private.measurement := private.assert_usage('p_usage', p_usage);
   v_content_hash text;
   v_hold metering.holds;
+  v_costing private.costing;
   v_usage public.ai_usage_ledger;
 begin
+  if p_cost is not null then
+    perform private.assert_money('p_cost', p_cost);
+  elsif p_usage is null then
+    perform private.reject_argument('p_cost', 'must be stated where p_usage is left out');
+  end if;
   if p_request_id is not null then
     v_content_hash := private.content_hash(
       row(
@@ -3529,16 +4022,15 @@ begin
   delete from metering.holds as h
   where h.organization_id = v_organization_id and h.id = v_hold_id
   returning * into v_hold;
-  if v_hold.state = 'open' and v_cost <= v_hold.held_usd and p_request_id is null then
-    v_usage := private.settle_at_once(v_hold, v_cost, v_tokens);
-    if v_usage.id is not null then
-      return v_usage;
-    end if;
-  end if;
   if v_hold.id is not null then
-    return private.settle_hold(
-      v_hold, v_cost, v_tokens, p_request_id, v_content_hash, p_except
-    );
+    v_costing := private.cost_call(v_hold, v_measured, p_cost);
+    if v_hold.state = 'open' and v_costing.cost <= v_hold.held_usd and p_request_id is null then
+      v_usage := private.settle_at_once(v_hold, v_costing);
+      if v_usage.id is not null then
+        return v_usage;
+      end if;
+    end if;
+    return private.settle_hold(v_hold, v_costing, p_request_id, v_content_hash, p_except);
   end if;
 
   select * into v_usage
@@ -3548,8 +4040,7 @@ begin
     and l.settlement <> 'without_hold';
   if v_usage.id is null then
     perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
-  elsif (v_usage.cost, v_usage.prompt_tokens, v_usage.completion_tokens)
-    <> (v_cost, v_tokens[1], v_tokens[2]) then
+  elsif not private.is_settled_as(v_usage, v_measured, p_cost) then
     perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
   end if;
   return v_usage;
@@ -3585,11 +4076,16 @@ end
 $$;
 
 comment on function public.settle_spend(uuid, jsonb, numeric, text, uuid) is
-  'Records what a held call cost (p_cost, US dollars) and returns the usage: the hold is gone, its '
-  'id is the usage''s. p_usage: token counts by class: input_tokens (uncached), cache_read_tokens, '
-  'cache_write_5m_tokens, cache_write_1h_tokens, output_tokens (without reasoning), '
-  'reasoning_tokens, input_audio_tokens, output_audio_tokens, requests. Above the hold, and after '
-  'it ended, it lands all the same: see settlement and unheld_usd. Settling again with the same '
+  'Records what a held call used and cost and returns the usage: the hold is gone, its id is the '
+  'usage''s. p_usage: token counts by class, each token in one: input_tokens (uncached), '
+  'cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, input_audio_tokens, '
+  'cache_read_audio_tokens, input_image_tokens, cache_read_image_tokens, output_tokens (without '
+  'reasoning), reasoning_tokens, output_audio_tokens, output_image_tokens; requests (1, unless '
+  'stated), web_searches, file_searches; service_tier, where another served than was asked for; '
+  'is_estimate, where nobody reported the counts. They are charged by the price the hold pinned, '
+  'else by the one that held when it was made. A stated p_cost (US dollars) wins over the price, '
+  'is flagged as stated, and is needed where no price is known. Above the hold, and after it '
+  'ended, it lands all the same: see settlement and unheld_usd. Settling again with the same '
   'content returns the same usage. For server roles only: a tenant never states what it cost. '
   'Errors: 22023, TS404, TS409.';
 
@@ -3631,7 +4127,16 @@ begin
   v_usage.model := private.assert_text('p_model', p_model);
   v_usage.prompt_tokens := private.assert_count('p_prompt_tokens', p_prompt_tokens);
   v_usage.completion_tokens := private.assert_count('p_completion_tokens', p_completion_tokens);
+  v_usage.token_counts := jsonb_strip_nulls(
+    jsonb_build_object(
+      'input_tokens', nullif(p_prompt_tokens, 0), 'output_tokens', nullif(p_completion_tokens, 0)
+    )
+  );
   v_usage.cost := private.assert_money('p_cost', p_cost);
+  v_usage.cost_basis := 'stated';
+  if p_cost = 0 and v_usage.token_counts <> '{}' then
+    v_usage.zero_cost_reason := 'stated';
+  end if;
   v_usage.tags := '{}';
   v_usage.settlement := 'without_hold';
   v_usage.unheld_usd := p_cost;
@@ -3649,14 +4154,14 @@ begin
 
   v_coverage := private.cover(
     p_organization_id,
-    private.scope_keys(p_workflow_id, null, null, null, null, p_model, '{}'),
+    private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
     private.clock_now()
   );
   if p_cost = 0 then
     -- A change of nothing passes in any window, so it must be known beforehand which is open.
     v_coverage := private.survey(
       p_organization_id,
-      private.scope_keys(p_workflow_id, null, null, null, null, p_model, '{}'),
+      private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
       private.clock_now(), null
     );
   end if;
@@ -4431,9 +4936,11 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_ids uuid[];
   v_costs numeric[];
-  v_prompts integer[];
-  v_completions integer[];
+  v_measured private.measurement[];
   v_holds metering.holds[];
+  v_costings private.costing[];
+  v_usages public.ai_usage_ledger[];
+  v_days date[];
   v_rollup_slot smallint;
   v_is_plain boolean;
   v_slot record;
@@ -4442,14 +4949,18 @@ begin
   select
     array_agg(i.hold_id order by i.hold_id),
     array_agg(i.cost order by i.hold_id),
-    array_agg(i.tokens[1] order by i.hold_id),
-    array_agg(i.tokens[2] order by i.hold_id)
-  into v_ids, v_costs, v_prompts, v_completions
+    array_agg(i.measured order by i.hold_id),
+    bool_and(i.measured is not null and (i.cost is not null or i.has_usage))
+  into v_ids, v_costs, v_measured, v_is_plain
   from (
     select
       (t.item ->> 'hold_id')::uuid as hold_id,
-      private.assert_money('cost', (t.item ->> 'cost')::numeric) as cost,
-      private.assert_usage('usage', nullif(t.item -> 'usage', 'null')) as tokens
+      case
+        when t.item ->> 'cost' is not null
+          then private.assert_money('cost', (t.item ->> 'cost')::numeric)
+      end as cost,
+      t.item ->> 'usage' is not null as has_usage,
+      private.assert_usage('usage', nullif(t.item -> 'usage', 'null')) as measured
     from jsonb_array_elements(p_items) as t (item)
     where private.assert_item(t.item, array['hold_id', 'cost', 'usage']) is not null
   ) as i;
@@ -4461,11 +4972,15 @@ begin
     order by l.id
     for update
   ) as h;
-  if cardinality(v_holds) is distinct from cardinality(v_ids) then
+  if not v_is_plain or cardinality(v_holds) is distinct from cardinality(v_ids) then
     return false;
   end if;
+  v_costings := array(
+    select private.cost_call(v_holds[n], v_measured[n], v_costs[n])
+    from generate_subscripts(v_ids, 1) as n
+  );
   select
-    bool_and(h.state = 'open' and v_costs[h.ordinality] <= h.held_usd)
+    bool_and(h.state = 'open' and v_costings[h.ordinality].cost <= h.held_usd)
     and min(h.config_version) = max(h.config_version)
   into v_is_plain
   from unnest(v_holds) with ordinality as h;
@@ -4479,7 +4994,7 @@ begin
     select
       b.budget_id,
       min(b.slot) as slot,
-      sum(v_costs[h.ordinality]) as settled_usd,
+      sum((v_costings[h.ordinality]).cost) as settled_usd,
       sum(h.held_usd) as held_usd,
       min(h.created_at) as earliest,
       max(h.created_at) as latest,
@@ -4506,54 +5021,13 @@ begin
     v_rollup_slot := coalesce(v_rollup_slot, v_slot.slot);
   end loop;
 
-  insert into public.ai_usage_ledger (
-    id, workflow_id, organization_id, model, prompt_tokens, completion_tokens, cost, created_at,
-    settled_at, run_id, venture_id, user_id, api_key_id, provider, service_tier, tags, settlement,
-    unheld_usd
-  )
-  select
-    h.id,
-    h.workflow_id,
-    h.organization_id,
-    h.model,
-    v_prompts[h.ordinality],
-    v_completions[h.ordinality],
-    v_costs[h.ordinality],
-    h.created_at,
-    greatest(v_now, h.created_at),
-    h.run_id,
-    h.venture_id,
-    h.user_id,
-    h.api_key_id,
-    h.provider,
-    h.service_tier,
-    h.tags,
-    'on_hold',
-    0
-  from unnest(v_holds) with ordinality as h;
-
-  insert into metering.usage_rollups as r (
-    organization_id, day, model, slot, requests, prompt_tokens, completion_tokens, cost
-  )
-  select
-    h.organization_id,
-    h.day,
-    h.model,
-    v_rollup_slot,
-    count(*),
-    sum(v_prompts[h.ordinality]),
-    sum(v_completions[h.ordinality]),
-    sum(v_costs[h.ordinality])
-  from unnest(v_holds) with ordinality as h
-  group by h.organization_id, h.day, h.model
-  order by h.day, h.model
-  on conflict (organization_id, day, model, slot) do update
-  set
-    requests = r.requests + excluded.requests,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cost = r.cost + excluded.cost;
-
+  for v_n in 1..cardinality(v_ids) loop
+    v_usages[v_n] := private.usage_of_hold(v_holds[v_n], v_costings[v_n]);
+    v_usages[v_n].settled_at := greatest(v_now, v_holds[v_n].created_at);
+    v_days[v_n] := v_holds[v_n].day;
+  end loop;
+  insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
+  perform private.roll_up(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);
   return true;
@@ -4633,9 +5107,11 @@ begin
     end if;
     return query
     select
-      (t.position - 1)::integer, (t.item ->> 'hold_id')::uuid,
-      trim_scale((t.item ->> 'cost')::numeric)::text, 'on_hold', '0', null::text, null::jsonb
+      (t.position - 1)::integer, l.id, trim_scale(l.cost)::text, 'on_hold', '0', null::text,
+      null::jsonb
     from jsonb_array_elements(v_items) with ordinality as t (item, position)
+    inner join public.ai_usage_ledger as l
+      on l.organization_id = v_organization_id and l.id = (t.item ->> 'hold_id')::uuid
     order by t.position;
     return;
   exception
@@ -4940,6 +5416,7 @@ select
   sum(r.cost) as monthly_cost,
   sum(r.requests)::bigint as request_count
 from metering.usage_rollups as r
+where r.scope = 'organization'
 group by r.organization_id, date_trunc('month', r.day::timestamp)::date;
 
 comment on view public.ai_cost_by_organization_month is
@@ -4961,6 +5438,7 @@ select
   private.round_half_even(sum(r.cost)::numeric(48, 24) / sum(r.requests), 12) as avg_cost,
   sum(r.prompt_tokens + r.completion_tokens)::bigint as total_tokens
 from metering.usage_rollups as r
+where r.scope = 'organization'
 group by r.organization_id, r.model;
 
 comment on view public.ai_cost_by_model is
@@ -5099,7 +5577,7 @@ create policy request_keys_select_trusted on metering.request_keys
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 revoke execute on function
-private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb),
+private.scope_keys(uuid, uuid, uuid, uuid, text, text, text, jsonb),
 private.cover(uuid, text[], timestamptz),
 private.survey(uuid, text[], timestamptz, timestamptz),
 private.has_overdue(uuid, timestamptz),
@@ -5155,18 +5633,25 @@ public.get_organization_monthly_ai_cost(uuid),
 public.check_organization_monthly_quota(uuid, numeric),
 private.assert_tags(text, jsonb),
 private.draft_hold(
-  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+  uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),
 private.scope_keys_of(metering.holds),
 private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
 private.denied_as_exceeded(private.coverage),
+private.denied_as_unpriced(private.estimate),
+private.estimate_call(metering.holds, numeric, bigint, bigint, boolean, numeric),
+private.affordable_tokens(numeric, private.estimate),
+private.with_affordable_tokens(metering.spend_decision, private.estimate),
+private.price_of_hold(metering.holds, text),
+private.cost_call(metering.holds, private.measurement, numeric),
+private.deny_unpriced(metering.holds, private.estimate, text, text, text[], timestamptz),
 private.granted(metering.holds, text[], numeric),
 private.present_decision(uuid, uuid, timestamptz),
 private.is_over(uuid, uuid),
 private.admit(metering.holds, numeric, interval, text, text, timestamptz),
 private.assert_expiry(text, interval),
-private.assert_minimum(boolean, numeric, numeric),
+private.assert_minimum(boolean, numeric, numeric, numeric),
 private.decide_spend(
   uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text,
   interval, boolean, numeric, timestamptz
@@ -5184,15 +5669,16 @@ public.estimate_spend(
   numeric
 ),
 private.resolve_organization_of_hold(uuid),
-private.assert_usage(text, jsonb),
-private.roll_up(public.ai_usage_ledger, date, smallint),
+private.rollup_keys(public.ai_usage_ledger),
+private.roll_up(public.ai_usage_ledger[], date[], smallint),
 private.book(
   public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text,
   uuid[]
 ),
-private.usage_of_hold(metering.holds, numeric, integer[]),
-private.settle_hold(metering.holds, numeric, integer[], text, text, uuid[]),
-private.settle_at_once(metering.holds, numeric, integer[]),
+private.usage_of_hold(metering.holds, private.costing),
+private.settle_hold(metering.holds, private.costing, text, text, uuid[]),
+private.settle_at_once(metering.holds, private.costing),
+private.is_settled_as(public.ai_usage_ledger, private.measurement, numeric),
 private.settle_spend(uuid, jsonb, numeric, text, uuid, uuid[]),
 public.settle_spend(uuid, jsonb, numeric, text, uuid),
 public.record_usage_and_increment(uuid, uuid, text, integer, integer, numeric, text),
@@ -5221,7 +5707,7 @@ from public, anon, authenticated, service_role;
 
 -- Readers and writers alike: what reads with the caller's rights.
 grant execute on function
-private.scope_keys(uuid, uuid, uuid, uuid, text, text, jsonb),
+private.scope_keys(uuid, uuid, uuid, uuid, text, text, text, jsonb),
 private.granted_limit(metering.budgets),
 private.cover(uuid, text[], timestamptz),
 private.survey(uuid, text[], timestamptz, timestamptz),
@@ -5236,14 +5722,18 @@ private.monthly_holds(uuid, date),
 private.present_month(uuid),
 private.assert_tags(text, jsonb),
 private.draft_hold(
-  uuid, text, numeric, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text
+  uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),
 private.scope_keys_of(metering.holds),
 private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
 private.denied_as_exceeded(private.coverage),
+private.denied_as_unpriced(private.estimate),
+private.estimate_call(metering.holds, numeric, bigint, bigint, boolean, numeric),
+private.affordable_tokens(numeric, private.estimate),
+private.with_affordable_tokens(metering.spend_decision, private.estimate),
 private.granted(metering.holds, text[], numeric),
-private.assert_minimum(boolean, numeric, numeric),
+private.assert_minimum(boolean, numeric, numeric, numeric),
 public.check_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.estimate_workflow_cost_limit(uuid, numeric, numeric, uuid),
 public.get_organization_monthly_ai_cost(uuid),
