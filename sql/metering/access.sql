@@ -4,7 +4,9 @@
 
 revoke all on table
 metering.workflows, metering.budgets, metering.budget_slots, metering.usage_rollups,
-metering.holds, metering.request_keys, metering.budget_status, public.ai_usage_ledger,
+metering.holds, metering.request_keys, metering.budget_status, metering.spend_by_day,
+metering.spend_by_model, metering.spend_by_workflow, metering.spend_by_user,
+metering.spend_by_tag, public.ai_usage_ledger,
 public.intent_workflows, public.ai_cost_by_organization_month, public.ai_cost_by_model,
 public.ai_cost_by_workflow
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
@@ -19,8 +21,9 @@ alter table public.ai_usage_ledger enable row level security;
 
 grant select on table
 metering.workflows, metering.budgets, metering.budget_slots, metering.holds,
-metering.usage_rollups, metering.budget_status, public.ai_usage_ledger,
-public.intent_workflows,
+metering.usage_rollups, metering.budget_status, metering.spend_by_day,
+metering.spend_by_model, metering.spend_by_workflow, metering.spend_by_user,
+metering.spend_by_tag, public.ai_usage_ledger, public.intent_workflows,
 public.ai_cost_by_organization_month, public.ai_cost_by_model, public.ai_cost_by_workflow
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 

@@ -244,6 +244,128 @@ comment on function metering.waiting_budgets() is
   'The budgets whose counters callers wait for at this instant, the most wanted first: look '
   'several times, and give those that keep waiting more slots. For server roles.';
 
+-- Spend by day, and by what it was for: sums over slots of the rollups.
+create view metering.spend_by_day
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  r.day,
+  sum(r.requests)::bigint as requests,
+  sum(r.prompt_tokens)::bigint as prompt_tokens,
+  sum(r.completion_tokens)::bigint as completion_tokens,
+  sum(r.cost)::numeric as cost
+from metering.usage_rollups as r
+where r.scope = 'organization'
+group by r.organization_id, r.day;
+
+comment on view metering.spend_by_day is 'Spend by day.';
+comment on column metering.spend_by_day.organization_id is 'The organization that pays.';
+comment on column metering.spend_by_day.day is 'Calendar day in the organization''s time zone.';
+comment on column metering.spend_by_day.requests is 'Number of usages.';
+comment on column metering.spend_by_day.prompt_tokens is 'Sum of prompt tokens.';
+comment on column metering.spend_by_day.completion_tokens is 'Sum of completion tokens.';
+comment on column metering.spend_by_day.cost is 'US dollars.';
+
+create view metering.spend_by_model
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  r.day,
+  r.model,
+  sum(r.requests)::bigint as requests,
+  sum(r.prompt_tokens)::bigint as prompt_tokens,
+  sum(r.completion_tokens)::bigint as completion_tokens,
+  sum(r.cost)::numeric as cost
+from metering.usage_rollups as r
+where r.scope = 'organization'
+group by r.organization_id, r.day, r.model;
+
+comment on view metering.spend_by_model is 'Spend by day and model.';
+comment on column metering.spend_by_model.organization_id is 'The organization that pays.';
+comment on column metering.spend_by_model.day is 'Calendar day in the organization''s time zone.';
+comment on column metering.spend_by_model.model is
+  'The model by its listed name, where it was priced.';
+comment on column metering.spend_by_model.requests is 'Number of usages.';
+comment on column metering.spend_by_model.prompt_tokens is 'Sum of prompt tokens.';
+comment on column metering.spend_by_model.completion_tokens is 'Sum of completion tokens.';
+comment on column metering.spend_by_model.cost is 'US dollars.';
+
+create view metering.spend_by_workflow
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  r.day,
+  r.scope_id::uuid as workflow_id,
+  sum(r.requests)::bigint as requests,
+  sum(r.prompt_tokens)::bigint as prompt_tokens,
+  sum(r.completion_tokens)::bigint as completion_tokens,
+  sum(r.cost)::numeric as cost
+from metering.usage_rollups as r
+where r.scope = 'workflow'
+group by r.organization_id, r.day, r.scope_id::uuid;
+
+comment on view metering.spend_by_workflow is 'Spend by day and workflow.';
+comment on column metering.spend_by_workflow.organization_id is 'The organization that pays.';
+comment on column metering.spend_by_workflow.day is
+  'Calendar day in the organization''s time zone.';
+comment on column metering.spend_by_workflow.workflow_id is 'The workflow that spent.';
+comment on column metering.spend_by_workflow.requests is 'Number of usages.';
+comment on column metering.spend_by_workflow.prompt_tokens is 'Sum of prompt tokens.';
+comment on column metering.spend_by_workflow.completion_tokens is 'Sum of completion tokens.';
+comment on column metering.spend_by_workflow.cost is 'US dollars.';
+
+create view metering.spend_by_user
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  r.day,
+  r.scope_id::uuid as user_id,
+  sum(r.requests)::bigint as requests,
+  sum(r.prompt_tokens)::bigint as prompt_tokens,
+  sum(r.completion_tokens)::bigint as completion_tokens,
+  sum(r.cost)::numeric as cost
+from metering.usage_rollups as r
+where r.scope = 'user'
+group by r.organization_id, r.day, r.scope_id::uuid;
+
+comment on view metering.spend_by_user is 'Spend by day and person.';
+comment on column metering.spend_by_user.organization_id is 'The organization that pays.';
+comment on column metering.spend_by_user.day is 'Calendar day in the organization''s time zone.';
+comment on column metering.spend_by_user.user_id is 'The person who spent.';
+comment on column metering.spend_by_user.requests is 'Number of usages.';
+comment on column metering.spend_by_user.prompt_tokens is 'Sum of prompt tokens.';
+comment on column metering.spend_by_user.completion_tokens is 'Sum of completion tokens.';
+comment on column metering.spend_by_user.cost is 'US dollars.';
+
+create view metering.spend_by_tag
+with (security_invoker = true)
+as
+select
+  r.organization_id,
+  r.day,
+  r.scope_id as tag,
+  sum(r.requests)::bigint as requests,
+  sum(r.prompt_tokens)::bigint as prompt_tokens,
+  sum(r.completion_tokens)::bigint as completion_tokens,
+  sum(r.cost)::numeric as cost
+from metering.usage_rollups as r
+where r.scope = 'tag'
+group by r.organization_id, r.day, r.scope_id;
+
+comment on view metering.spend_by_tag is
+  'Spend by day and tag. A usage with two tags is in both, so tags do not add up to the day.';
+comment on column metering.spend_by_tag.organization_id is 'The organization that pays.';
+comment on column metering.spend_by_tag.day is 'Calendar day in the organization''s time zone.';
+comment on column metering.spend_by_tag.tag is 'key=value.';
+comment on column metering.spend_by_tag.requests is 'Number of usages.';
+comment on column metering.spend_by_tag.prompt_tokens is 'Sum of prompt tokens.';
+comment on column metering.spend_by_tag.completion_tokens is 'Sum of completion tokens.';
+comment on column metering.spend_by_tag.cost is 'US dollars.';
+
 create view public.ai_cost_by_organization_month
 with (security_invoker = true)
 as
@@ -290,20 +412,42 @@ comment on column public.ai_cost_by_model.total_tokens is 'Prompt and completion
 create view public.ai_cost_by_workflow
 with (security_invoker = true)
 as
+with spend as (
+  select
+    r.organization_id,
+    r.scope_id::uuid as workflow_id,
+    r.cost,
+    r.requests::bigint as requests,
+    r.model
+  from metering.usage_rollups as r
+  where r.scope = 'workflow'
+  union all
+  -- Outside any workflow is what the organization has and no workflow.
+  select
+    r.organization_id,
+    null as workflow_id,
+    case when r.scope = 'organization' then r.cost else - r.cost end as cost,
+    case when r.scope = 'organization' then r.requests else - r.requests end as requests,
+    r.model
+  from metering.usage_rollups as r
+  where r.scope in ('organization', 'workflow')
+)
+
 select
-  l.organization_id,
-  l.workflow_id,
-  sum(l.cost) as total_cost,
-  count(*) as request_count,
-  l.model
-from public.ai_usage_ledger as l
-group by l.organization_id, l.workflow_id, l.model;
+  s.organization_id,
+  s.workflow_id,
+  sum(s.cost) as total_cost,
+  sum(s.requests)::bigint as request_count,
+  s.model
+from spend as s
+group by s.organization_id, s.workflow_id, s.model
+having sum(s.requests) > 0;
 
 comment on view public.ai_cost_by_workflow is
-  'Cost and requests by workflow and model (ai_cost_governance, Workflow Economics). Reads the '
-  'ledger.';
+  'Cost and requests by workflow and model (ai_cost_governance, Workflow Economics).';
 comment on column public.ai_cost_by_workflow.organization_id is 'The organization that pays.';
-comment on column public.ai_cost_by_workflow.workflow_id is 'The workflow that spent.';
+comment on column public.ai_cost_by_workflow.workflow_id is
+  'The workflow that spent; null for calls outside any.';
 comment on column public.ai_cost_by_workflow.total_cost is 'US dollars.';
 comment on column public.ai_cost_by_workflow.request_count is 'Number of usages.';
 comment on column public.ai_cost_by_workflow.model is 'The model, as recorded.';

@@ -504,6 +504,12 @@ def test_a_member_sees_no_foreign_row_anywhere(
         """
     ).fetchall()
     assert len(relations) >= 12
+    for organization in (home, away):  # so that every view of spend has a row of each
+        owner.execute(
+            "select settle_spend((authorize_spend(%s, 'm', 1, p_user_id => %s, p_tags => %s))"
+            ".hold_id, null, 1)",
+            (organization.id, organization.people["member"], '{"team": "a"}'),
+        )
     with request(gateway, "authenticated", home.people["viewer"]) as connection:
         for (relation,) in relations:
             # What belongs to nobody, a list price, is for everybody.

@@ -1,5 +1,5 @@
 begin;
-select plan(10);
+select plan(16);
 
 insert into tenancy.organizations (id, name) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme'),
@@ -38,7 +38,7 @@ select results_eq(
 select results_eq(
   $$select workflow_id, total_cost, request_count, model from ai_cost_by_workflow
     order by total_cost desc$$,
-  $$select workflow_id, sum(cost) as total_cost, count(*) as request_count, model
+  $$select workflow_id, sum(cost) as total_cost, count(*) as request_count, model::text
     from ai_usage_ledger group by workflow_id, model order by total_cost desc$$,
   'workflow economics'
 );
@@ -55,6 +55,47 @@ select results_eq(
   $$values (0.000000000002)$$,
   'a tie goes to the even digit'
 );
+
+-- Spend by day, and by what it was for.
+create temp table who as select gen_random_uuid() as person;
+select u.id from who, settle_spend(
+  (
+    authorize_spend(
+      'b0000000-0000-4000-8000-000000000000', 'tagged', 1,
+      p_workflow_id => 'b0000000-0000-4000-8000-000000000001', p_user_id => person,
+      p_tags => '{"team": "a", "stage": "beta=1"}'
+    )
+  ).hold_id,
+  '{"input_tokens": 7, "reasoning_tokens": 3}', 0.125
+) as u;
+select results_eq(
+  $$select * from metering.spend_by_tag order by tag$$,
+  $$select l.organization_id, (l.created_at at time zone 'UTC')::date, t.tag, 1::bigint, 7::bigint,
+      3::bigint, 0.125
+    from ai_usage_ledger as l cross join unnest(array['stage=beta=1', 'team=a']) as t (tag)
+    where l.model = 'tagged' order by t.tag$$,
+  'by tag, in each'
+);
+select results_eq(
+  $$select user_id, requests, cost from metering.spend_by_user$$,
+  $$select person, 1::bigint, 0.125 from who$$, 'by person'
+);
+select set_eq(
+  format($$select organization_id, day, sum(cost) as cost, sum(requests) as requests,
+      sum(prompt_tokens) as prompts, sum(completion_tokens) as completions
+    from metering.%I group by 1, 2$$, v.name),
+  format($$select l.organization_id, private.local_day(l.created_at, o.time_zone) as day,
+      sum(l.cost) as cost, count(*) as requests, sum(l.prompt_tokens) as prompts,
+      sum(l.completion_tokens) as completions
+    from ai_usage_ledger as l inner join tenancy.organizations as o on o.id = l.organization_id
+    where %s group by 1, 2$$, v.which),
+  v.name || ' adds up to the ledger'
+)
+from (
+  values
+  ('spend_by_day', 'true'), ('spend_by_model', 'true'),
+  ('spend_by_workflow', 'workflow_id is not null'), ('spend_by_user', 'user_id is not null')
+) as v (name, which);
 
 -- The document's verification query finds its functions.
 -- A call outside any workflow is counted, apart from those inside one.

@@ -46,6 +46,11 @@ insert into tenancy.profiles (user_id, display_name)
 select id, name from people where name = 'bystander';
 insert into tenancy.ventures (organization_id, name) select org, 'Venture' from places;
 select tests.spend(tests.workflow(org), 1) from places;
+select u.id from places, settle_spend(
+  (
+    authorize_spend(org, 'm', 1, p_user_id => gen_random_uuid(), p_tags => '{"team": "a"}')
+  ).hold_id, null, 1
+) as u;
 select tests.hold(org, 1) from places;
 select tests.price('m');
 select (
@@ -323,6 +328,21 @@ $$),
 $$),
 ('metering.request_keys', $$
   select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('metering.spend_by_day', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.spend_by_model', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.spend_by_workflow', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.spend_by_user', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.spend_by_tag', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),
 ('public.ai_usage_ledger', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
