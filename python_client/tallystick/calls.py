@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from tallystick.items import Settlement, SpendRequest
@@ -21,10 +21,16 @@ from tallystick.models import (
     AuthorizedItem,
     Budget,
     BudgetStatus,
+    CurrentPrice,
     Decision,
     Finding,
     Hold,
+    Markup,
+    ModelName,
     Organization,
+    Price,
+    PriceChange,
+    PricedUsage,
     Row,
     SettledItem,
     Usage,
@@ -52,10 +58,16 @@ __all__ = [
     "freeze",
     "get_organization_monthly_ai_cost",
     "holds",
+    "load_prices",
+    "price_usage",
+    "prices",
     "record_usage_and_increment",
     "release_spend",
     "remove_budget",
     "set_budget",
+    "set_markup",
+    "set_model_name",
+    "set_price",
     "settle_spend",
     "settle_spend_batch",
     "unfreeze",
@@ -72,10 +84,16 @@ Argument: TypeAlias = (
     | bool
     | str
     | timedelta
+    | datetime
     | Mapping[str, object]
     | list[dict[str, object]]
     | None
 )
+
+
+Rates: TypeAlias = Mapping[str, Decimal] | Sequence[Mapping[str, Decimal | int]]
+"""US dollars per million by token class; or one such mapping per context tier, each with its
+``above_input_tokens``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +280,7 @@ def estimate_spend(
 def settle_spend(
     hold_id: UUID,
     *,
-    usage: Mapping[str, int] | None = None,
+    usage: Mapping[str, int | str | bool] | None = None,
     cost: Decimal | None = None,
     request_id: str | None = None,
     organization_id: UUID | None = None,
@@ -546,6 +564,7 @@ def budgets(
     """List the budgets of an organization, or of one scope of it, and what is left of each now."""
     return _list(
         BudgetStatus,
+        "metering",
         "budget_status",
         filters=_given(
             organization_id=_uuid(organization_id),
@@ -562,6 +581,7 @@ def holds(
     """List the holds of an organization, in any or in one state; what expires first comes first."""
     return _list(
         Hold,
+        "metering",
         "holds",
         filters=_given(
             organization_id=_uuid(organization_id),
@@ -588,6 +608,144 @@ def expire_holds(*, organization_id: UUID | None = None, limit: int | None = Non
 def waiting_budgets() -> Call[list[WaitingBudget]]:
     """List the budgets whose counters callers wait for at this instant, for service_role."""
     return Call("metering", "waiting_budgets", {}, Many(WaitingBudget))
+
+
+def price_usage(
+    model: str,
+    usage: Mapping[str, int | str | bool],
+    *,
+    organization_id: UUID | None = None,
+    provider: str | None = None,
+    service_tier: str | None = None,
+    at: datetime | None = None,
+) -> Call[PricedUsage]:
+    """Ask what a usage costs, and by which price."""
+    return Call(
+        "pricing",
+        "price_usage",
+        _given(
+            p_model=_text(model),
+            p_usage=_usage(usage),
+            p_organization_id=_optional(_uuid, organization_id),
+            p_provider=_optional(_text, provider),
+            p_service_tier=_optional(_text, service_tier),
+            p_at=_optional(_moment, at),
+        ),
+        One(PricedUsage),
+    )
+
+
+def set_price(
+    provider: str,
+    model: str,
+    rates: Rates | None,
+    *,
+    effective_from: datetime | None = None,
+    service_tier: str | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Price]:
+    """Set what a model costs from a time on: its list price, or a contract of an organization.
+
+    For service_role; likewise what sets markups and names, and loads a price list.
+    """
+    return Call(
+        "pricing",
+        "set_price",
+        {
+            "p_provider": _text(provider),
+            "p_model": _text(model),
+            "p_rates": None if rates is None else _rates(rates),
+        }
+        | _given(
+            p_effective_from=_optional(_moment, effective_from),
+            p_service_tier=_optional(_text, service_tier),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Price),
+    )
+
+
+def set_markup(
+    organization_id: UUID,
+    percent: Decimal | None,
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    effective_from: datetime | None = None,
+) -> Call[Markup]:
+    """Raise list prices for an organization by so many percent, from a time on."""
+    return Call(
+        "pricing",
+        "set_markup",
+        {"p_organization_id": _uuid(organization_id), "p_percent": _optional(_money, percent)}
+        | _given(
+            p_provider=_optional(_text, provider),
+            p_model=_optional(_text, model),
+            p_effective_from=_optional(_moment, effective_from),
+        ),
+        One(Markup),
+    )
+
+
+def set_model_name(
+    provider: str,
+    name: str,
+    model: str,
+    *,
+    match: str | None = None,
+    model_provider: str | None = None,
+) -> Call[ModelName]:
+    """Give a model another name, by which calls may name it."""
+    return Call(
+        "pricing",
+        "set_model_name",
+        _given(
+            p_provider=_text(provider),
+            p_name=_text(name),
+            p_model=_text(model),
+            p_match=_optional(_text, match),
+            p_model_provider=_optional(_text, model_provider),
+        ),
+        One(ModelName),
+    )
+
+
+def load_prices(
+    source: str, version: str, price_list: Mapping[str, object], max_age: timedelta | None
+) -> Call[list[PriceChange]]:
+    """Load a whole price list, or nothing of it; the answer is what that changed."""
+    _require_mapping("price_list", price_list)
+    return Call(
+        "pricing",
+        "load_prices",
+        {
+            "p_source": _text(source),
+            "p_version": _text(version),
+            "p_list": price_list,
+            "p_max_age": _optional(_duration, max_age),
+        },
+        Many(PriceChange),
+    )
+
+
+def prices(
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    organization_id: UUID | None = None,
+) -> Read[list[CurrentPrice]]:
+    """List the prices that hold now: of a provider or model, or an organization's contracts."""
+    return _list(
+        CurrentPrice,
+        "pricing",
+        "current_prices",
+        filters=_given(
+            provider=_optional(_text, provider),
+            model=_optional(_text, model),
+            organization_id=_optional(_uuid, organization_id),
+        ),
+        order=("provider", "model", "service_tier", "id"),
+    )
 
 
 def create_organization(name: str, *, time_zone: str | None = None) -> Call[Organization]:
@@ -651,7 +809,7 @@ def _settlement(settlement: Settlement) -> dict[str, Argument]:
     _require(Settlement, settlement)
     return _given(
         hold_id=_uuid(settlement.hold_id),
-        usage=_optional(_counts, settlement.usage),
+        usage=_optional(_usage, settlement.usage),
         cost=_optional(_money, settlement.cost),
         request_id=_optional(_text, settlement.request_id),
     )
@@ -687,13 +845,14 @@ def _scope(organization_id: UUID, scope: str | None, scope_id: str | None) -> di
 
 def _list(
     model: type[T],
+    schema: str,
     relation: str,
     *,
     filters: Mapping[str, Argument],
     order: tuple[str, ...],
     limit: int | None = None,
 ) -> Read[list[T]]:
-    return Read("metering", relation, columns(model), filters, order, limit, Many(model))
+    return Read(schema, relation, columns(model), filters, order, limit, Many(model))
 
 
 def _optional(check: Callable[[T], T], value: T | None) -> T | None:
@@ -746,9 +905,38 @@ def _tags(value: Mapping[str, str]) -> Mapping[str, str]:
     return {_text(name): _text(text) for name, text in value.items()}
 
 
-def _counts(value: Mapping[str, int]) -> Mapping[str, int]:
+def _usage(value: Mapping[str, int | str | bool]) -> Mapping[str, int | str | bool]:
     _require_mapping("usage", value)
-    return {_text(name): _integer(count) for name, count in value.items()}
+    for name, count in value.items():
+        if _text(name) == "service_tier":
+            _text(cast("str", count))
+        elif name == "is_estimate":
+            _boolean(cast("bool", count))
+        else:
+            _integer(cast("int", count))
+    return dict(value)
+
+
+def _rates(value: Rates) -> list[dict[str, object]]:
+    tiers = [value] if isinstance(value, Mapping) else value
+    for tier in tiers:
+        _require_mapping("rates", tier)
+    # As text, so that nobody between here and the database rounds a rate.
+    return [
+        {
+            name: _integer(cast("int", rate))
+            if name == "above_input_tokens"
+            else as_text(_money(cast("Decimal", rate)))
+            for name, rate in tier.items()
+        }
+        for tier in tiers
+    ]
+
+
+def _moment(value: datetime) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise TypeError("a time must be a datetime with its zone")
+    return value
 
 
 def _require_mapping(name: str, value: object) -> None:

@@ -14,7 +14,7 @@ from tallystick.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from decimal import Decimal
     from types import TracebackType
     from uuid import UUID
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, Connection
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+    from tallystick.calls import Rates
     from tallystick.items import Settlement, SpendRequest
     from tallystick.models import (
         AuthorizedItem,
         Budget,
         BudgetStatus,
+        CurrentPrice,
         Decision,
         Finding,
         Hold,
+        Markup,
+        ModelName,
         Organization,
+        Price,
+        PriceChange,
+        PricedUsage,
         SettledItem,
         Usage,
         WaitingBudget,
@@ -94,7 +101,10 @@ class Client:
         allow_partial: bool | None = None,
         minimum: Decimal | None = None,
     ) -> Decision:
-        """Hold `estimated_cost` US dollars in every budget the call touches, or in none.
+        """Hold what the call is estimated to cost in every budget it touches, or in none.
+
+        That is `estimated_cost` US dollars, or what the tokens cost by the price of the model,
+        which then settles it too.
 
         The first of two steps around a model call; nothing stays locked in between. When it is
         `granted`, call the model and `settle_spend` the hold, or `release_spend` it; a hold that
@@ -103,7 +113,8 @@ class Client:
         that it is settled; after a release or expiry it is decided anew.
 
         With `allow_partial` the answer may hold less than the estimate, but never less than
-        `minimum`. What each argument means is said in `SpendRequest`.
+        `minimum`, or the input and one token of output. What each argument means is said in
+        `SpendRequest`.
 
         Raises:
             UnknownId: no such organization, or something named in it (TS404).
@@ -183,12 +194,14 @@ class Client:
         self,
         hold_id: UUID,
         *,
-        usage: Mapping[str, int] | None = None,
+        usage: Mapping[str, int | str | bool] | None = None,
         cost: Decimal | None = None,
         request_id: str | None = None,
         organization_id: UUID | None = None,
     ) -> Usage:
-        """Record what the call cost, in US dollars, and close its hold.
+        """Record what the call used and cost, and close its hold.
+
+        `usage` is charged by the price the hold pinned; a `cost` in US dollars wins over it.
 
         Real spend is never refused: above the hold, or after the hold has ended, it is recorded
         with `unheld_usd`, and the next call is refused. Settling again with the same content
@@ -197,7 +210,7 @@ class Client:
         Raises:
             UnknownId: no such hold (TS404).
             RequestConflict: it was settled with other content (TS409).
-            InvalidArgument: no cost, or a value out of its bounds (22023).
+            InvalidArgument: a value out of its bounds, or no cost where no price is known (22023).
         """
         call = calls.settle_spend(
             hold_id, usage=usage, cost=cost, request_id=request_id, organization_id=organization_id
@@ -515,6 +528,140 @@ class Client:
         """
         return self._transport.run(calls.waiting_budgets())
 
+    def price_usage(
+        self,
+        model: str,
+        usage: Mapping[str, int | str | bool],
+        *,
+        organization_id: UUID | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        at: datetime | None = None,
+    ) -> PricedUsage:
+        """Return what a usage costs, and by which price: at list price, or as an organization pays.
+
+        Raises:
+            UnknownId: no price is known, or nobody has checked it for too long (TS404).
+            InvalidArgument: counts that are none (22023).
+            PermissionDenied: the organization is somebody else's (42501).
+        """
+        call = calls.price_usage(
+            model,
+            usage,
+            organization_id=organization_id,
+            provider=provider,
+            service_tier=service_tier,
+            at=at,
+        )
+        return self._transport.run(call)
+
+    def prices(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> list[CurrentPrice]:
+        """Return the prices that hold now, of a provider and model by their listed names.
+
+        With `organization_id`, only its contracts; a member also sees those of its own without.
+        """
+        call = calls.prices(provider=provider, model=model, organization_id=organization_id)
+        return self._transport.run(call)
+
+    def set_price(
+        self,
+        provider: str,
+        model: str,
+        rates: Rates | None,
+        *,
+        effective_from: datetime | None = None,
+        service_tier: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> Price:
+        """Set what a model costs from `effective_from` (else now) on; None ends it.
+
+        A list price, or, with `organization_id`, what that organization pays by contract. Nothing
+        that was recorded is charged anew. For service_role.
+
+        Raises:
+            InvalidArgument: rates that are none (22023).
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.set_price(
+            provider,
+            model,
+            rates,
+            effective_from=effective_from,
+            service_tier=service_tier,
+            organization_id=organization_id,
+        )
+        return self._transport.run(call)
+
+    def set_markup(
+        self,
+        organization_id: UUID,
+        percent: Decimal | None,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        effective_from: datetime | None = None,
+    ) -> Markup:
+        """Raise list prices for an organization by `percent`, below 0 lower them; None ends it.
+
+        Of a model, else of a provider, else of all. Contract prices have none. For service_role.
+
+        Raises:
+            InvalidArgument: a percentage out of its bounds (22023).
+            UnknownId: no such organization, provider or model (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.set_markup(
+            organization_id, percent, provider=provider, model=model, effective_from=effective_from
+        )
+        return self._transport.run(call)
+
+    def set_model_name(
+        self,
+        provider: str,
+        name: str,
+        model: str,
+        *,
+        match: str | None = None,
+        model_provider: str | None = None,
+    ) -> ModelName:
+        """Let `name`, called at `provider`, mean `model`. For service_role.
+
+        Raises:
+            InvalidArgument: an unknown `match`, or a pattern that is none (22023).
+            UnknownId: no such provider or model (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.set_model_name(
+            provider, name, model, match=match, model_provider=model_provider
+        )
+        return self._transport.run(call)
+
+    def load_prices(
+        self,
+        source: str,
+        version: str,
+        price_list: Mapping[str, object],
+        max_age: timedelta | None,
+    ) -> list[PriceChange]:
+        """Load a price list, whole or not at all, and return what that changed.
+
+        Its prices grant nothing once `max_age` has passed without a further load; None: they always
+        do. `tallystick.pricing.genai` makes a list of the package genai-prices. For service_role.
+
+        Raises:
+            InvalidArgument: the list is malformed (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.load_prices(source, version, price_list, max_age)
+        return self._transport.run(call)
+
     def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.
 
@@ -588,7 +735,10 @@ class AsyncClient:
         allow_partial: bool | None = None,
         minimum: Decimal | None = None,
     ) -> Decision:
-        """Hold `estimated_cost` US dollars in every budget the call touches, or in none.
+        """Hold what the call is estimated to cost in every budget it touches, or in none.
+
+        That is `estimated_cost` US dollars, or what the tokens cost by the price of the model,
+        which then settles it too.
 
         The first of two steps around a model call; nothing stays locked in between. When it is
         `granted`, call the model and `settle_spend` the hold, or `release_spend` it; a hold that
@@ -597,7 +747,8 @@ class AsyncClient:
         that it is settled; after a release or expiry it is decided anew.
 
         With `allow_partial` the answer may hold less than the estimate, but never less than
-        `minimum`. What each argument means is said in `SpendRequest`.
+        `minimum`, or the input and one token of output. What each argument means is said in
+        `SpendRequest`.
 
         Raises:
             UnknownId: no such organization, or something named in it (TS404).
@@ -677,12 +828,14 @@ class AsyncClient:
         self,
         hold_id: UUID,
         *,
-        usage: Mapping[str, int] | None = None,
+        usage: Mapping[str, int | str | bool] | None = None,
         cost: Decimal | None = None,
         request_id: str | None = None,
         organization_id: UUID | None = None,
     ) -> Usage:
-        """Record what the call cost, in US dollars, and close its hold.
+        """Record what the call used and cost, and close its hold.
+
+        `usage` is charged by the price the hold pinned; a `cost` in US dollars wins over it.
 
         Real spend is never refused: above the hold, or after the hold has ended, it is recorded
         with `unheld_usd`, and the next call is refused. Settling again with the same content
@@ -691,7 +844,7 @@ class AsyncClient:
         Raises:
             UnknownId: no such hold (TS404).
             RequestConflict: it was settled with other content (TS409).
-            InvalidArgument: no cost, or a value out of its bounds (22023).
+            InvalidArgument: a value out of its bounds, or no cost where no price is known (22023).
         """
         call = calls.settle_spend(
             hold_id, usage=usage, cost=cost, request_id=request_id, organization_id=organization_id
@@ -1018,6 +1171,140 @@ class AsyncClient:
             PermissionDenied: the caller is another role (42501).
         """
         return await self._transport.run(calls.waiting_budgets())
+
+    async def price_usage(
+        self,
+        model: str,
+        usage: Mapping[str, int | str | bool],
+        *,
+        organization_id: UUID | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        at: datetime | None = None,
+    ) -> PricedUsage:
+        """Return what a usage costs, and by which price: at list price, or as an organization pays.
+
+        Raises:
+            UnknownId: no price is known, or nobody has checked it for too long (TS404).
+            InvalidArgument: counts that are none (22023).
+            PermissionDenied: the organization is somebody else's (42501).
+        """
+        call = calls.price_usage(
+            model,
+            usage,
+            organization_id=organization_id,
+            provider=provider,
+            service_tier=service_tier,
+            at=at,
+        )
+        return await self._transport.run(call)
+
+    async def prices(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> list[CurrentPrice]:
+        """Return the prices that hold now, of a provider and model by their listed names.
+
+        With `organization_id`, only its contracts; a member also sees those of its own without.
+        """
+        call = calls.prices(provider=provider, model=model, organization_id=organization_id)
+        return await self._transport.run(call)
+
+    async def set_price(
+        self,
+        provider: str,
+        model: str,
+        rates: Rates | None,
+        *,
+        effective_from: datetime | None = None,
+        service_tier: str | None = None,
+        organization_id: UUID | None = None,
+    ) -> Price:
+        """Set what a model costs from `effective_from` (else now) on; None ends it.
+
+        A list price, or, with `organization_id`, what that organization pays by contract. Nothing
+        that was recorded is charged anew. For service_role.
+
+        Raises:
+            InvalidArgument: rates that are none (22023).
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.set_price(
+            provider,
+            model,
+            rates,
+            effective_from=effective_from,
+            service_tier=service_tier,
+            organization_id=organization_id,
+        )
+        return await self._transport.run(call)
+
+    async def set_markup(
+        self,
+        organization_id: UUID,
+        percent: Decimal | None,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        effective_from: datetime | None = None,
+    ) -> Markup:
+        """Raise list prices for an organization by `percent`, below 0 lower them; None ends it.
+
+        Of a model, else of a provider, else of all. Contract prices have none. For service_role.
+
+        Raises:
+            InvalidArgument: a percentage out of its bounds (22023).
+            UnknownId: no such organization, provider or model (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.set_markup(
+            organization_id, percent, provider=provider, model=model, effective_from=effective_from
+        )
+        return await self._transport.run(call)
+
+    async def set_model_name(
+        self,
+        provider: str,
+        name: str,
+        model: str,
+        *,
+        match: str | None = None,
+        model_provider: str | None = None,
+    ) -> ModelName:
+        """Let `name`, called at `provider`, mean `model`. For service_role.
+
+        Raises:
+            InvalidArgument: an unknown `match`, or a pattern that is none (22023).
+            UnknownId: no such provider or model (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.set_model_name(
+            provider, name, model, match=match, model_provider=model_provider
+        )
+        return await self._transport.run(call)
+
+    async def load_prices(
+        self,
+        source: str,
+        version: str,
+        price_list: Mapping[str, object],
+        max_age: timedelta | None,
+    ) -> list[PriceChange]:
+        """Load a price list, whole or not at all, and return what that changed.
+
+        Its prices grant nothing once `max_age` has passed without a further load; None: they always
+        do. `tallystick.pricing.genai` makes a list of the package genai-prices. For service_role.
+
+        Raises:
+            InvalidArgument: the list is malformed (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.load_prices(source, version, price_list, max_age)
+        return await self._transport.run(call)
 
     async def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.

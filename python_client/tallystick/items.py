@@ -22,7 +22,7 @@ class SpendRequest:
 
     Attributes:
         model: the model to be called.
-        estimated_cost: what to hold, US dollars.
+        estimated_cost: what to hold, US dollars; without it, the price of the tokens.
         input_tokens: how many tokens will be sent.
         max_output_tokens: how many tokens the answer may have.
         workflow_id: the workflow that spends.
@@ -36,7 +36,7 @@ class SpendRequest:
         request_id: makes a retry the same request.
         expires_in: how long the hold lasts; ten minutes by default.
         allow_partial: whether less than the estimate will do.
-        minimum: how little will do, US dollars; a partial grant needs it.
+        minimum: how little will do, US dollars; without it, the input and one token of output.
     """
 
     model: str | None = None
@@ -63,12 +63,13 @@ class Settlement:
 
     Attributes:
         hold_id: the hold, as `authorize_spend` named it.
-        usage: token counts by class, for example ``{"input_tokens": 1200, "output_tokens": 300}``.
-        cost: what the call cost, US dollars.
+        usage: token counts by class, for example ``{"input_tokens": 1200, "output_tokens": 300}``,
+            with ``service_tier`` where another one served than was asked for.
+        cost: what the call cost, US dollars; without it, the price says.
         request_id: makes a retry the same request.
     """
 
     hold_id: UUID
-    usage: Mapping[str, int] | None = None
+    usage: Mapping[str, int | str | bool] | None = None
     cost: Decimal | None = None
     request_id: str | None = None

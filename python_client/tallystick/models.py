@@ -20,6 +20,11 @@ from tallystick.errors import ERRORS, TallystickError
 Row = Mapping[str, object]
 """One result row: column name to value."""
 
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+"""How a time reads that the database calls ``-infinity``: before anything began."""
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""How ``infinity`` reads."""
+
 Model = TypeVar("Model")
 
 
@@ -179,6 +184,9 @@ class Hold:
         held_usd: how much, US dollars.
         budget_ids: the budgets it counts in.
         model: what it was asked for, as the next fields: see `SpendRequest`.
+        listed_model: the name its price is listed under, where that is another one.
+        price_id: the price it was estimated and will be settled by; None where a cost was stated.
+        markup_id: the markup that goes with it, if any.
         created_at: when it was granted.
         expires_at: when it ends by itself.
         closed_at: when it was released or expired; None while it is open.
@@ -191,8 +199,11 @@ class Hold:
     held_usd: Decimal
     budget_ids: tuple[UUID, ...]
     model: str | None
+    listed_model: str | None
     provider: str | None
     service_tier: str | None
+    price_id: UUID | None
+    markup_id: UUID | None
     workflow_id: UUID | None
     run_id: UUID | None
     venture_id: UUID | None
@@ -213,9 +224,16 @@ class Usage:
         id: its id; that of its hold where it had one.
         organization_id: who paid.
         model: the model that was called, as the next fields: see `SpendRequest`.
-        prompt_tokens: tokens sent.
-        completion_tokens: tokens received.
+        listed_model: the name its price is listed under, where that is another one.
+        prompt_tokens: tokens sent, cached ones included.
+        completion_tokens: tokens received, reasoning included.
+        token_counts: what was used by token class, each token in one.
         cost: US dollars, exact.
+        cost_basis: priced, stated, or estimated: nobody reported what was used.
+        price_id: the price that held for it; beside a stated cost the one that was passed over.
+        markup_id: the markup that its rates include, if any.
+        rates: US dollars per million of each class, decimal text; None without a price.
+        zero_cost_reason: why tokens cost nothing; None where they cost something.
         settlement: on_hold, after_hold (the hold had ended) or without_hold.
         unheld_usd: the part of the cost that no open hold covered, US dollars.
         created_at: when it was authorized, or recorded without a hold; windows go by it.
@@ -233,13 +251,163 @@ class Usage:
     user_id: UUID | None
     api_key_id: str | None
     tags: Mapping[str, str]
+    listed_model: str | None
     prompt_tokens: int
     completion_tokens: int
+    token_counts: Mapping[str, int]
     cost: Decimal
+    cost_basis: str
+    price_id: UUID | None
+    markup_id: UUID | None
+    rates: Mapping[str, str] | None
+    zero_cost_reason: str | None
     settlement: str
     unheld_usd: Decimal
     created_at: datetime
     settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs from a time on (`pricing.price`).
+
+    Attributes:
+        id: its id; holds and usages name it.
+        organization_id: whose contract it is; None for a list price.
+        provider: who serves the model.
+        model: the model, by its listed name.
+        service_tier: standard, batch, flex, priority: as the provider names it.
+        effective_from: from when on it holds; `ALWAYS` where nobody knows a beginning.
+        rates: US dollars per million by context tier and token class, decimal text; None where the
+            price has ended.
+        source: the price list it comes from, manual, or contract.
+    """
+
+    id: UUID
+    organization_id: UUID | None
+    provider: str
+    model: str
+    service_tier: str
+    effective_from: datetime
+    rates: tuple[Mapping[str, object], ...] | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentPrice:
+    """A price that holds now (`pricing.current_prices`); what is not said here is as in `Price`.
+
+    Attributes:
+        version: the version of the list it comes from.
+        is_stale: whether nobody has checked that list for too long: then it grants nothing.
+    """
+
+    id: UUID
+    organization_id: UUID | None
+    provider: str
+    model: str
+    service_tier: str
+    effective_from: datetime
+    rates: tuple[Mapping[str, object], ...]
+    source: str
+    version: str | None
+    is_stale: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChange:
+    """What loading a price list changed (`pricing.price_change`).
+
+    Attributes:
+        change: added, changed, ended, or kept: the list says otherwise, but it was set by hand.
+        provider: who serves the model.
+        model: the model, by its listed name.
+        service_tier: the service tier.
+        effective_from: from when on.
+        old_rates: what held then before, as in `Price`; None for nothing.
+        new_rates: what the list says; None for nothing.
+    """
+
+    change: str
+    provider: str
+    model: str
+    service_tier: str
+    effective_from: datetime
+    old_rates: tuple[Mapping[str, object], ...] | None
+    new_rates: tuple[Mapping[str, object], ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedUsage:
+    """What a usage costs, and how (`pricing.priced_usage`).
+
+    Attributes:
+        cost: US dollars, rounded once, half even, at 12 decimals.
+        price_id: the price.
+        markup_id: the markup that is in it, if any.
+        provider: who serves the model.
+        model: the model, by its listed name.
+        service_tier: the service tier.
+        effective_from: from when on the price holds.
+        above_input_tokens: the context tier: for prompts of more tokens than this.
+        prompt_tokens: sum of all input classes.
+        completion_tokens: sum of all output classes.
+        breakdown: by token class: count, usd_per_million and usd, exact, as decimal text.
+    """
+
+    cost: Decimal
+    price_id: UUID
+    markup_id: UUID | None
+    provider: str
+    model: str
+    service_tier: str
+    effective_from: datetime
+    above_input_tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+    breakdown: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Markup:
+    """By how much list prices are raised for an organization (`pricing.markups`).
+
+    Attributes:
+        id: its id; holds and usages name it.
+        organization_id: whom it is for.
+        provider: for models of this provider; empty for all.
+        model: for this model; empty for all.
+        effective_from: from when on it holds.
+        percent: on top of every rate; below 0 a discount; None from when on there is none.
+    """
+
+    id: UUID
+    organization_id: UUID
+    provider: str
+    model: str
+    effective_from: datetime
+    percent: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelName:
+    """What a name of a model means (`pricing.model_names`).
+
+    Attributes:
+        provider: for calls to this provider.
+        match: how it is compared: exact, prefix, suffix, contains or regex.
+        name: the name, or the part of one.
+        model_provider: whose model it is.
+        model: the model that is meant, by its listed name.
+        is_default: whether it is also meant where a call names no provider.
+    """
+
+    provider: str
+    match: str
+    name: str
+    model_provider: str
+    model: str
+    is_default: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,10 +524,15 @@ def _to_text(value: object) -> str:
 
 
 def _to_utc(value: object) -> datetime:
+    if value in _UNBOUNDED:
+        return _UNBOUNDED[value]
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(_to_text(value))
     if moment.tzinfo is None:
         raise TypeError("expected a time with its zone")
     return moment.astimezone(UTC)
+
+
+_UNBOUNDED: Mapping[object, datetime] = {"-infinity": ALWAYS, "infinity": NEVER}
 
 
 def _to_document(value: object) -> Mapping[str, object]:
@@ -374,6 +547,7 @@ _CONVERTERS: Mapping[object, Callable[[object], object]] = {
     datetime: _to_utc,
     str: _to_text,
     int: to_int,
+    bool: to_bool,
     Mapping: _to_document,
 }
 
@@ -430,5 +604,11 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         AuthorizedItem,
         SettledItem,
         Finding,
+        Price,
+        CurrentPrice,
+        PriceChange,
+        PricedUsage,
+        Markup,
+        ModelName,
     )
 }

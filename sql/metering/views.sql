@@ -426,8 +426,8 @@ with spend as (
   select
     r.organization_id,
     null as workflow_id,
-    case when r.scope = 'organization' then r.cost else - r.cost end as cost,
-    case when r.scope = 'organization' then r.requests else - r.requests end as requests,
+    case when r.scope = 'organization' then r.cost else -r.cost end as cost,
+    case when r.scope = 'organization' then r.requests else -r.requests end as requests,
     r.model
   from metering.usage_rollups as r
   where r.scope in ('organization', 'workflow')

@@ -1,6 +1,6 @@
 """One valid call of every function of the client."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ RUN = UUID("00000000-0000-7000-8000-000000000003")
 VENTURE = UUID("00000000-0000-7000-8000-000000000004")
 USER = UUID("00000000-0000-7000-8000-000000000005")
 HOLD = UUID("00000000-0000-7000-8000-000000000006")
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 BUDGET = UUID("00000000-0000-7000-8000-000000000007")
 
 ABOUT: dict[str, Any] = {
@@ -120,12 +121,60 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "holds": {"organization_id": ORGANIZATION, "state": "open", "limit": 50},
     "expire_holds": {"organization_id": ORGANIZATION, "limit": 50},
     "waiting_budgets": {},
+    "price_usage": {
+        "model": "gpt-4o",
+        "usage": {"input_tokens": 1200, "service_tier": "flex"},
+        "organization_id": ORGANIZATION,
+        "provider": "openai",
+        "service_tier": "priority",
+        "at": MOMENT,
+    },
+    "prices": {"provider": "openai", "model": "gpt-4o", "organization_id": ORGANIZATION},
+    "set_price": {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "rates": [
+            {"input_tokens": Decimal("2.5"), "output_tokens": Decimal(10)},
+            {
+                "above_input_tokens": 200000,
+                "input_tokens": Decimal(5),
+                "output_tokens": Decimal(20),
+            },
+        ],
+        "effective_from": MOMENT,
+        "service_tier": "priority",
+        "organization_id": ORGANIZATION,
+    },
+    "set_markup": {
+        "organization_id": ORGANIZATION,
+        "percent": Decimal("12.5"),
+        "provider": "openai",
+        "model": "gpt-4o",
+        "effective_from": MOMENT,
+    },
+    "set_model_name": {
+        "provider": "azure",
+        "name": "my-deployment",
+        "model": "gpt-4o",
+        "match": "exact",
+        "model_provider": "openai",
+    },
+    "load_prices": {
+        "source": "list",
+        "version": "1",
+        "price_list": {"providers": [], "names": [], "prices": []},
+        "max_age": timedelta(days=90),
+    },
     "create_organization": {"name": "Acme", "time_zone": "Europe/Berlin"},
     "verify_integrity": {"organization_id": ORGANIZATION},
 }
 
 
-# What of it is sent in another form: documents in JSON, with money as text.
+# What of it is sent in another form: rates and documents in JSON, with money as text.
+SENT_RATES: list[dict[str, Any]] = [
+    {"input_tokens": "2.5", "output_tokens": "10"},
+    {"above_input_tokens": 200000, "input_tokens": "5", "output_tokens": "20"},
+]
 SENT: dict[str, list[dict[str, Any]]] = {
     "authorize_spend_batch": [
         {

@@ -15,6 +15,7 @@ from tests.client.examples import (
     ORGANIZATION,
     READS,
     SENT,
+    SENT_RATES,
     WORKFLOW,
     ask,
     call,
@@ -40,7 +41,11 @@ def test_there_is_an_example_of_every_call() -> None:
 def test_a_call_names_its_function_and_every_argument(name: str) -> None:
     made = call(name)
     assert made.function == name
-    given = {**ARGUMENTS[name], "items": SENT[name]} if name in SENT else ARGUMENTS[name]
+    given = dict(ARGUMENTS[name])
+    if name in SENT:
+        given["items"] = SENT[name]
+    if "rates" in given:
+        given["rates"] = SENT_RATES
     assert list(made.arguments.values()) == list(given.values())
     assert all(argument.startswith("p_") for argument in made.arguments)
 
@@ -125,6 +130,8 @@ def test_a_document_that_is_not_a_mapping_is_a_type_error(name: str, argument: s
         ("settle_spend", "usage", {"input_tokens": 1.0}),
         ("settle_spend", "usage", {"input_tokens": True}),
         ("settle_spend", "usage", {1: 1}),
+        ("settle_spend", "usage", {"service_tier": 1}),
+        ("price_usage", "usage", {"input_tokens": "1"}),
         ("authorize_spend", "tags", {"team": 1}),
         ("estimate_spend", "tags", {1: "search"}),
     ],

@@ -12,21 +12,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from psycopg import AsyncConnection, Connection, Error, sql
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor, Error, sql
 from psycopg.rows import dict_row
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import Jsonb, set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tallystick.calls import Call, as_text
 from tallystick.errors import error_from, is_refusal
+from tallystick.models import ALWAYS, NEVER
 from tallystick.transports import exact_json
 
 if TYPE_CHECKING:
-    from psycopg.abc import AdaptContext
+    from psycopg.abc import Buffer
 
     from tallystick.calls import Argument, Request
 
@@ -96,7 +98,7 @@ class PsycopgTransport:
     @staticmethod
     def _execute(connection: Connection[Any], request: Request[T]) -> T:
         with connection.cursor(row_factory=dict_row) as cursor:
-            _read_json_exactly(cursor)
+            _read_exactly(cursor)
             cursor.execute(_statement(request), _parameters(request))
             return request.read(cursor.fetchall())
 
@@ -159,7 +161,7 @@ class AsyncPsycopgTransport:
     @staticmethod
     async def _execute(connection: AsyncConnection[Any], request: Request[T]) -> T:
         async with connection.cursor(row_factory=dict_row) as cursor:
-            _read_json_exactly(cursor)
+            _read_exactly(cursor)
             await cursor.execute(_statement(request), _parameters(request))
             return request.read(await cursor.fetchall())
 
@@ -231,8 +233,19 @@ def _parameter(value: Argument) -> object:
     return value
 
 
-def _read_json_exactly(cursor: AdaptContext) -> None:
+def _read_exactly(cursor: Cursor[Any] | AsyncCursor[Any]) -> None:
     set_json_loads(exact_json.loads, cursor)
+    cursor.adapters.register_loader("timestamptz", _UnboundedTimeLoader)
+
+
+class _UnboundedTimeLoader(TimestamptzLoader):
+    """Reads infinity as the last time there is, where psycopg refuses it."""
+
+    def load(self, data: Buffer) -> datetime:
+        return _UNBOUNDED.get(bytes(data)) or super().load(data)
+
+
+_UNBOUNDED = {b"-infinity": ALWAYS, b"infinity": NEVER}
 
 
 @contextmanager
