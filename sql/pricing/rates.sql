@@ -97,7 +97,8 @@ $$;
 comment on function private.assert_rates(text, jsonb) is
   'Stated rates, checked and complete; null for null. Errors: 22023.';
 
--- One rate as text without trailing zeros.
+-- One rate as text without trailing zeros. Lists have rates that somebody calculated, with more
+-- decimals than an amount of money: they are kept, and only what they add up to is rounded.
 create function private.assert_rate(p_argument text, p_class text, p_rate jsonb)
 returns text
 language plpgsql
@@ -105,16 +106,23 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rate constant text := p_rate #>> '{}';
+  v_argument constant text := p_argument || '.' || p_class;
+  v_text constant text := p_rate #>> '{}';
+  v_rate numeric;
 begin
   if (
-    jsonb_typeof(p_rate) in ('string', 'number') and v_rate ~ '^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$'
+    jsonb_typeof(p_rate) in ('string', 'number')
+    and v_text ~ '^[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,2})?$'
   ) is not true then
-    perform private.reject_argument(p_argument || '.' || p_class, 'must be an amount of US dollars');
+    perform private.reject_argument(v_argument, 'must be an amount of US dollars');
   end if;
-  return trim_scale(
-    private.assert_money(p_argument || '.' || p_class, v_rate::numeric)
-  )::text;
+  v_rate := trim_scale(v_text::numeric);
+  if v_rate >= 1e12 or scale(v_rate) > 24 then
+    perform private.reject_argument(
+      v_argument, 'must be below 1000000000000 and have at most 24 decimals'
+    );
+  end if;
+  return v_rate::text;
 end
 $$;
 

@@ -141,7 +141,7 @@ begin
       or exists (
         select from jsonb_each(v_tier - 'above_input_tokens') as r
         where jsonb_typeof(r.value) <> 'string'
-          or (r.value #>> '{}') !~ '^(0|[1-9][0-9]{0,11})(\.[0-9]{0,11}[1-9])?$'
+          or (r.value #>> '{}') !~ '^(0|[1-9][0-9]{0,11})(\.[0-9]{0,23}[1-9])?$'
       ) then
       return false;
     end if;
@@ -153,7 +153,7 @@ $$;
 
 comment on function private.is_rate_card(jsonb) is
   'True for an array of context tiers, the first above 0 input tokens, each with a rate for every '
-  'token class: decimal text without trailing zeros, at most 12 decimals.';
+  'token class: decimal text without trailing zeros, at most 24 decimals.';
 
 create domain pricing.rate_card as jsonb
 constraint rate_card_has_every_class_in_every_tier

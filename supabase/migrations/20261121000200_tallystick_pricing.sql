@@ -145,7 +145,7 @@ begin
       or exists (
         select from jsonb_each(v_tier - 'above_input_tokens') as r
         where jsonb_typeof(r.value) <> 'string'
-          or (r.value #>> '{}') !~ '^(0|[1-9][0-9]{0,11})(\.[0-9]{0,11}[1-9])?$'
+          or (r.value #>> '{}') !~ '^(0|[1-9][0-9]{0,11})(\.[0-9]{0,23}[1-9])?$'
       ) then
       return false;
     end if;
@@ -157,7 +157,7 @@ $$;
 
 comment on function private.is_rate_card(jsonb) is
   'True for an array of context tiers, the first above 0 input tokens, each with a rate for every '
-  'token class: decimal text without trailing zeros, at most 12 decimals.';
+  'token class: decimal text without trailing zeros, at most 24 decimals.';
 
 create domain pricing.rate_card as jsonb
 constraint rate_card_has_every_class_in_every_tier
@@ -521,7 +521,8 @@ $$;
 comment on function private.assert_rates(text, jsonb) is
   'Stated rates, checked and complete; null for null. Errors: 22023.';
 
--- One rate as text without trailing zeros.
+-- One rate as text without trailing zeros. Lists have rates that somebody calculated, with more
+-- decimals than an amount of money: they are kept, and only what they add up to is rounded.
 create function private.assert_rate(p_argument text, p_class text, p_rate jsonb)
 returns text
 language plpgsql
@@ -529,16 +530,23 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rate constant text := p_rate #>> '{}';
+  v_argument constant text := p_argument || '.' || p_class;
+  v_text constant text := p_rate #>> '{}';
+  v_rate numeric;
 begin
   if (
-    jsonb_typeof(p_rate) in ('string', 'number') and v_rate ~ '^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$'
+    jsonb_typeof(p_rate) in ('string', 'number')
+    and v_text ~ '^[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,2})?$'
   ) is not true then
-    perform private.reject_argument(p_argument || '.' || p_class, 'must be an amount of US dollars');
+    perform private.reject_argument(v_argument, 'must be an amount of US dollars');
   end if;
-  return trim_scale(
-    private.assert_money(p_argument || '.' || p_class, v_rate::numeric)
-  )::text;
+  v_rate := trim_scale(v_text::numeric);
+  if v_rate >= 1e12 or scale(v_rate) > 24 then
+    perform private.reject_argument(
+      v_argument, 'must be below 1000000000000 and have at most 24 decimals'
+    );
+  end if;
+  return v_rate::text;
 end
 $$;
 

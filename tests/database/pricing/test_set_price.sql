@@ -141,7 +141,7 @@ from (
   ($$'p', 'x', '{"output_tokens": 1}'$$, '22023', 'no rate of input'),
   ($$'p', 'x', '{"input_tokens": 1, "output_tokens": -1}'$$, '22023', 'a negative rate'),
   ($$'p', 'x', '{"input_tokens": "NaN", "output_tokens": 1}'$$, '22023', 'a rate that is no number'),
-  ($$'p', 'x', '{"input_tokens": 1e-13, "output_tokens": 1}'$$, '22023', 'too many decimals'),
+  ($$'p', 'x', '{"input_tokens": 1e-25, "output_tokens": 1}'$$, '22023', 'too many decimals'),
   ($$'p', 'x', '{"input_tokens": 1, "output_tokens": 1, "tokens": 1}'$$, '22023', 'an unknown class'),
   ($$'p', 'x', '[]'$$, '22023', 'no tier'),
   ($$'p', 'x', '[{"above_input_tokens": 5, "input_tokens": 1, "output_tokens": 1}]'$$, '22023',

@@ -1,0 +1,1 @@
+"""Price lists from elsewhere, in the form that `Client.load_prices` takes."""
