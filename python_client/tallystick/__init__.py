@@ -29,6 +29,7 @@ from tallystick.errors import (
     PermissionDenied,
     RequestConflict,
     RetryableError,
+    SpendDenied,
     TallystickError,
     UnknownId,
 )
@@ -52,10 +53,12 @@ from tallystick.models import (
     WaitingBudget,
     Workflow,
 )
+from tallystick.spend import AsyncSpend, Spend, UsageNotReported
 
 __all__ = [
     "AppendOnly",
     "AsyncClient",
+    "AsyncSpend",
     "AuthorizedItem",
     "Budget",
     "BudgetExceeded",
@@ -79,10 +82,13 @@ __all__ = [
     "RetryableError",
     "SettledItem",
     "Settlement",
+    "Spend",
+    "SpendDenied",
     "SpendRequest",
     "TallystickError",
     "UnknownId",
     "Usage",
+    "UsageNotReported",
     "WaitingBudget",
     "Workflow",
 ]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tallystick import calls
+from tallystick.items import SpendRequest
+from tallystick.spend import AsyncSpend, Spend
 from tallystick.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
     from tallystick.calls import Rates
-    from tallystick.items import Settlement, SpendRequest
+    from tallystick.items import Settlement
     from tallystick.models import (
         AuthorizedItem,
         Budget,
@@ -79,6 +81,58 @@ class Client:
     ) -> None:
         """Close as `close` does; an error goes on."""
         self.close()
+
+    def spend(
+        self,
+        organization_id: UUID,
+        *,
+        model: str | None = None,
+        estimated_cost: Decimal | None = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        workflow_id: UUID | None = None,
+        run_id: UUID | None = None,
+        venture_id: UUID | None = None,
+        user_id: UUID | None = None,
+        api_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        request_id: str | None = None,
+        expires_in: timedelta | None = None,
+        allow_partial: bool | None = None,
+        minimum: Decimal | None = None,
+        usage_of: str | None = None,
+    ) -> Spend:
+        """Return a block around one model call, which cannot forget to settle.
+
+        Entering it authorizes the spend with these arguments, as `authorize_spend` does, and
+        raises `SpendDenied` where that is not granted. Within it, hand the response, or each event
+        of a stream, to `see`; leaving settles by what it said, or releases where the call failed.
+        See `tallystick.spend`.
+
+        `usage_of` names whose API answers (openai, anthropic, gemini, bedrock, mistral, otel) where
+        the response does not tell.
+        """
+        request = SpendRequest(
+            model=model,
+            estimated_cost=estimated_cost,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            venture_id=venture_id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            tags=tags,
+            provider=provider,
+            service_tier=service_tier,
+            request_id=request_id,
+            expires_in=expires_in,
+            allow_partial=allow_partial,
+            minimum=minimum,
+        )
+        return Spend(self._transport, organization_id, request, usage_of)
 
     def authorize_spend(
         self,
@@ -713,6 +767,58 @@ class AsyncClient:
     ) -> None:
         """Close as `close` does; an error goes on."""
         await self.close()
+
+    def spend(
+        self,
+        organization_id: UUID,
+        *,
+        model: str | None = None,
+        estimated_cost: Decimal | None = None,
+        input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        workflow_id: UUID | None = None,
+        run_id: UUID | None = None,
+        venture_id: UUID | None = None,
+        user_id: UUID | None = None,
+        api_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        service_tier: str | None = None,
+        request_id: str | None = None,
+        expires_in: timedelta | None = None,
+        allow_partial: bool | None = None,
+        minimum: Decimal | None = None,
+        usage_of: str | None = None,
+    ) -> AsyncSpend:
+        """Return a block around one model call, which cannot forget to settle.
+
+        Entering it authorizes the spend with these arguments, as `authorize_spend` does, and
+        raises `SpendDenied` where that is not granted. Within it, hand the response, or each event
+        of a stream, to `see`; leaving settles by what it said, or releases where the call failed.
+        See `tallystick.spend`.
+
+        `usage_of` names whose API answers (openai, anthropic, gemini, bedrock, mistral, otel) where
+        the response does not tell.
+        """
+        request = SpendRequest(
+            model=model,
+            estimated_cost=estimated_cost,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+            workflow_id=workflow_id,
+            run_id=run_id,
+            venture_id=venture_id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            tags=tags,
+            provider=provider,
+            service_tier=service_tier,
+            request_id=request_id,
+            expires_in=expires_in,
+            allow_partial=allow_partial,
+            minimum=minimum,
+        )
+        return AsyncSpend(self._transport, organization_id, request, usage_of)
 
     async def authorize_spend(
         self,

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tallystick.models import Decision
+
 
 class TallystickError(Exception):
     """A refusal by the database. A code of ours that has no class of its own raises this one.
@@ -89,6 +91,39 @@ class AppendOnly(TallystickError):  # noqa: N818
 
 class RetryableError(TallystickError):
     """40001 and 40P01: the transaction lost a race. Roll it back and run it again."""
+
+
+class SpendDenied(TallystickError):  # noqa: N818
+    """`Client.spend` was not granted; `code` says by what kind of reason, `decision` all of it.
+
+    TS402 a budget does not cover it, TS404 the model has no price, or one nobody has checked for
+    too long, TS423 the organization or a scope is frozen, TS428 somebody has to approve it first.
+
+    Attributes:
+        decision: the answer of `authorize_spend`.
+    """
+
+    def __init__(self, decision: Decision) -> None:
+        """Turn an answer into an error."""
+        reason = decision.reason or decision.decision
+        facts = {"reason": reason, "budget_id": decision.budget_id}
+        code = _CODES_OF_REASONS.get(reason, "TS402")
+        super().__init__("the spend was not granted", code, _stated(facts))
+        self.args = (decision,)  # what copying and pickling call the class with
+        self.decision = decision
+
+
+_CODES_OF_REASONS: Mapping[str, str] = {
+    "budget_exceeded": "TS402",
+    "unpriced_model": "TS404",
+    "stale_price": "TS404",
+    "frozen": "TS423",
+    "needs_approval": "TS428",
+}
+
+
+def _stated(facts: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: str(fact) for name, fact in facts.items() if fact is not None}
 
 
 ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(

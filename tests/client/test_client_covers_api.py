@@ -55,7 +55,7 @@ def test_the_error_classes_are_those_of_the_registry(connection: psycopg.Connect
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_the_client_has_a_method_for_every_call(client: type) -> None:
     public = {name for name in vars(client) if not name.startswith("_")}
-    assert public == {*calls.__all__, "read_only", "close"}
+    assert public == {*calls.__all__, "spend", "read_only", "close"}
 
 
 @pytest.mark.parametrize("name", METHODS)

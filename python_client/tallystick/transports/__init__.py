@@ -18,7 +18,8 @@ exist, over psycopg (`tallystick.transports.psycopg`). One over supabase-py plug
    and network trouble stay the driver's own errors;
 6. say in its docstring that each call is a transaction of its own: `check_workflow_cost_limit`
    then guards nothing that happens after it returned;
-7. answer `read_only()` with a transport that sends GET for the functions that are STABLE.
+7. answer `read_only()` with a transport that sends GET for the functions that are STABLE;
+8. say of network trouble that it `is_transient`: the same call, sent again, may be answered.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class Transport(Protocol):
         """Return a transport to the same database that can only read."""
         ...
 
+    def is_transient(self, error: BaseException) -> bool:
+        """Tell whether the same call, sent again, may be answered: a lost connection, for one."""
+        ...
+
     def close(self) -> None:
         """Release what the transport opened itself; nothing that was given to it."""
         ...
@@ -70,6 +75,10 @@ class AsyncTransport(Protocol):
 
     def read_only(self) -> AsyncTransport:
         """Return a transport to the same database that can only read."""
+        ...
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Tell whether the same call, sent again, may be answered: a lost connection, for one."""
         ...
 
     async def close(self) -> None:

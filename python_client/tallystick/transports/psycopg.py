@@ -16,7 +16,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor, Error, sql
+from psycopg import (
+    AsyncConnection,
+    AsyncCursor,
+    Connection,
+    Cursor,
+    Error,
+    InterfaceError,
+    OperationalError,
+    sql,
+)
 from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import Jsonb, set_json_loads
@@ -40,6 +49,7 @@ T = TypeVar("T")
 # hosted connection string usually names.
 _CONNECTION_OPTIONS = {"prepare_threshold": None}
 _POOL_SIZE = 4
+_TRANSIENT = (InterfaceError, OperationalError)  # lost or not to be had; PoolTimeout is one
 _READ_ONLY = "set transaction read only"
 
 
@@ -80,6 +90,10 @@ class PsycopgTransport:
         is a read-only transaction of its own.
         """
         return PsycopgTransport(self._source, read_only=True)
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Tell whether a further connection of the pool may work; a given one has no successor."""
+        return not isinstance(self._source, Connection) and isinstance(error, _TRANSIENT)
 
     def close(self) -> None:
         """Close the pool made from a connection string; a given connection or pool stays open."""
@@ -141,6 +155,10 @@ class AsyncPsycopgTransport:
         is a read-only transaction of its own.
         """
         return AsyncPsycopgTransport(self._source, read_only=True)
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Tell whether a further connection of the pool may work; a given one has no successor."""
+        return not isinstance(self._source, AsyncConnection) and isinstance(error, _TRANSIENT)
 
     async def close(self) -> None:
         """Close the pool made from a connection string; a given connection or pool stays open."""
