@@ -44,7 +44,7 @@ COST = Decimal("0.00375")  # 600 x 2.5 + 400 x 1.25 + 175 x 10
 ABOUT: dict[str, Any] = {"model": MODEL, "input_tokens": 1000, "max_output_tokens": 500}
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818
     """What a provider raises."""
 
 
@@ -585,7 +585,10 @@ def test_an_error_of_the_block_is_not_hidden_by_another(
 VICTIM = """
 import sys
 from datetime import timedelta
+from uuid import UUID
+
 from tallystick import Client
+
 client = Client(sys.argv[1])
 with client.spend(UUID(sys.argv[2]), model="gpt-4o", input_tokens=1000, max_output_tokens=500,
                   expires_in=timedelta(seconds=1)):
@@ -614,5 +617,6 @@ def test_the_money_of_a_process_that_is_killed_frees_itself(
         asyncio.run(asyncio.sleep(0.02))
         decision = client.authorize_spend(acme.id, **ABOUT)
     assert decision.hold_id is not None
-    assert client.settle_spend(decision.hold_id, usage={"input_tokens": 1000}).cost == Decimal("0.0025")
+    usage = client.settle_spend(decision.hold_id, usage={"input_tokens": 1000})
+    assert usage.cost == Decimal("0.0025")
     assert client.verify_integrity() == []

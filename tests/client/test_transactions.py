@@ -252,7 +252,7 @@ def test_any_object_that_carries_calls_is_a_transport() -> None:
         def read_only(self) -> "Remembering":
             return self
 
-        def is_transient(self, error: BaseException) -> bool:
+        def is_transient(self, _error: BaseException) -> bool:
             return False
 
         def close(self) -> None:
