@@ -10,6 +10,7 @@ from tallystick.cli.budgets import budgets
 from tallystick.cli.demo import demo
 from tallystick.cli.doctor.command import doctor
 from tallystick.cli.holds import holds
+from tallystick.cli.prices import prices
 from tallystick.cli.replay import replay
 from tallystick.cli.server import down, migrate, status, up
 from tallystick.cli.verify import verify
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 for command in (up, down, status, migrate, replay, demo, verify, doctor):
     app.command()(command)
-for group in (budgets, holds):
+for group in (budgets, holds, prices):
     app.add_typer(group)
 
 
