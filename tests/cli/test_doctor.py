@@ -31,6 +31,7 @@ SUBJECTS = [
     "partitions",
     "scheduler",
     "holds",
+    "prices",
     "transactions",
     "settings",
     "books",
@@ -301,3 +302,24 @@ def test_the_doctor_changes_nothing(run: Run, database: Database, acme: Organiza
         )
     result = examine(run)
     assert result.exit_code == 0, result.output
+
+
+def test_price_lists_are_looked_after(run: Run, connection: psycopg.Connection) -> None:
+    ((level, text),) = lines(examine(run), "prices")
+    assert (level, text.split(":")[0]) == ("advice", "no price list is loaded")
+    run("prices", "sync")
+    for checked, level, told in (
+        ("now()", "ok", "days more"),
+        ("now() - interval '80 days'", "advice", "9 d more"),
+        ("now() - interval '91 days'", "problem", "stale"),
+    ):
+        connection.execute(
+            f"update pricing.price_lists set checked_at = {checked} where source = 'genai-prices'"
+        )
+        result = examine(run)
+        ((found, text),) = lines(result, "prices")
+        assert found == level
+        assert told in text
+        assert result.exit_code == (level == "problem")
+    run("prices", "sync", "--max-age", "0")
+    assert "trusted for ever" in lines(examine(run), "prices")[0][1]

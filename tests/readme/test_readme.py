@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -106,12 +107,20 @@ def test_sql_example_prints_what_is_shown(database: Database, tmp_path: Path) ->
 
 
 def test_python_example(database: Database) -> None:
-    """The Python example records one call, in the transaction it commits."""
+    """The Python example settles one call, by what the answer says it used."""
     (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {"DATABASE_URL": database.url()})  # noqa: S102
+    answer = {
+        "object": "chat.completion",
+        "usage": {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500},
+    }
+    openai_client = Mock(**{"chat.completions.create.return_value": answer})
+    names = {"DATABASE_URL": database.url(), "openai_client": openai_client}
+    exec(compile(example, "README.md", "exec"), names)  # noqa: S102
     with database.connect() as connection:
-        recorded = connection.execute("select model, cost::text from ai_usage_ledger").fetchall()
-    assert recorded == [("gpt-4o", "0.006000000000")]
+        recorded = connection.execute(
+            "select model, cost::text, cost_basis::text from ai_usage_ledger"
+        ).fetchall()
+    assert recorded == [("gpt-4o", "0.006000000000", "priced")]
 
 
 def test_membership_seam(database: Database, tmp_path: Path) -> None:

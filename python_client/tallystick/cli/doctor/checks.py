@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OLDEST_MAJOR, NEWEST_MAJOR = 15, 18
 ENOUGH_AHEAD = timedelta(days=60)
+ENOUGH_TRUST = timedelta(days=30)  # left of a price list
 OVERDUE = timedelta(minutes=5)  # longer than a sweep each minute leaves any hold
 LONG = timedelta(seconds=60)
 _NAMED = 5  # long transactions that are named one by one
@@ -53,6 +54,16 @@ select
   coalesce(clock_timestamp() - min(h.expires_at), '0') as longest
 from metering.holds as h
 where h.state = 'open'
+"""
+
+_PRICE_LISTS: LiteralString = """
+select
+  l.source::text as source,
+  (select count(*) from pricing.current_prices as p where p.source = l.source) as number,
+  l.checked_at + l.max_age - clock_timestamp() as trusted_for
+from pricing.price_lists as l
+where l.source <> 'manual'
+order by l.source
 """
 
 _TRANSACTIONS: LiteralString = """
@@ -168,6 +179,26 @@ def holds(connection: AnyConnection) -> Iterator[Diagnosis]:
         )
     else:
         yield ok("holds", text)
+
+
+def prices(connection: AnyConnection) -> Iterator[Diagnosis]:
+    """Say for how long price lists are trusted; after that, calls priced by them are denied."""
+    lists = _rows(connection, _PRICE_LISTS)
+    remedy = f"{program()} prices sync"
+    if not lists:
+        text = "no price list is loaded: members can spend only on models priced by hand"
+        yield advice("prices", text, remedy)
+    for row in lists:
+        text = f"{row['source']}, {counted(row['number'], 'price')}"
+        left = row["trusted_for"]
+        if left is None:
+            yield ok("prices", f"{text}, trusted for ever")
+        elif left < timedelta(0):
+            yield problem("prices", f"{text}, stale: calls priced by it are denied", remedy)
+        elif left < ENOUGH_TRUST:
+            yield advice("prices", f"{text}, trusted for {_in_words(left)} more", remedy)
+        else:
+            yield ok("prices", f"{text}, trusted for {left.days:,} days more")
 
 
 def transactions(connection: AnyConnection, longer_than: timedelta = LONG) -> Iterator[Diagnosis]:

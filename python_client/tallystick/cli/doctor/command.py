@@ -64,6 +64,7 @@ def examine(connection: Connection, seconds: float, page: Console) -> Iterator[D
         checks.partitions,
         checks.scheduler,
         checks.holds,
+        checks.prices,
         checks.transactions,
         checks.settings,
         checks.books,
