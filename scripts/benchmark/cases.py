@@ -78,6 +78,7 @@ def all_cases(slots: Sequence[int], seconds: int) -> list[Case]:
             "documents_pair",
         ),
         Case("pair_uncontended", "Pair, 1,000 organizations", many, "pair"),
+        Case("pair_priced", "Pair by token counts", many, "pair_priced"),
         Case("pair_no_request_id", "Pair without request id", many, "pair_no_request_id"),
         *_hot_organizations(slots),
         Case("pair_hot_workflow", f"Pair, one workflow, {slots[0]} slots", hot_workflow, "pair"),

@@ -198,7 +198,8 @@ public.estimate_spend(
 ),
 private.resolve_organization_of_hold(uuid),
 private.rollup_keys(public.ai_usage_ledger),
-private.roll_up(public.ai_usage_ledger[], date[], smallint),
+private.roll_up(public.ai_usage_ledger, date, smallint),
+private.roll_up_all(public.ai_usage_ledger[], date[], smallint),
 private.book(
   public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text,
   uuid[]

@@ -371,7 +371,7 @@ begin
     v_days[v_n] := v_holds[v_n].day;
   end loop;
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
-  perform private.roll_up(v_usages, v_days, v_rollup_slot);
+  perform private.roll_up_all(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);
   return true;

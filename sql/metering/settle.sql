@@ -43,9 +43,54 @@ $$;
 comment on function private.rollup_keys(public.ai_usage_ledger) is
   'Scope keys under which usage_rollups has a usage; null in place of what it has not.';
 
--- Adds usages to the sums of their scopes, days and models. Whoever calls has locked p_slot of the
--- organization's own budget, so nobody else adds to these rows.
-create function private.roll_up(
+-- Adds a usage to the sums of its scopes, under rollup_keys(): spelled out here, as every call does
+-- this. Whoever calls has locked p_slot of the organization's own budget, so nobody else adds to
+-- these rows.
+create function private.roll_up(p_usage public.ai_usage_ledger, p_day date, p_slot smallint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into metering.usage_rollups as r (
+    organization_id, scope, scope_id, day, model, slot, requests, prompt_tokens,
+    completion_tokens, cost
+  )
+  select
+    p_usage.organization_id, k.scope, k.scope_id, p_day,
+    coalesce(p_usage.listed_model, p_usage.model), p_slot, 1, p_usage.prompt_tokens,
+    p_usage.completion_tokens, p_usage.cost
+  from (
+    values
+    ('organization', ''),
+    ('workflow', p_usage.workflow_id::text),
+    ('venture', p_usage.venture_id::text),
+    ('user', p_usage.user_id::text),
+    ('api_key', p_usage.api_key_id::text),
+    ('model', case when p_usage.listed_model is not null then p_usage.model end)
+  ) as k (scope, scope_id)
+  where k.scope_id is not null
+  union all
+  select
+    p_usage.organization_id, 'tag', t.key || '=' || t.value, p_day,
+    coalesce(p_usage.listed_model, p_usage.model), p_slot, 1, p_usage.prompt_tokens,
+    p_usage.completion_tokens, p_usage.cost
+  from jsonb_each_text(p_usage.tags) as t
+  on conflict (organization_id, scope, scope_id, day, model, slot) do update
+  set
+    requests = r.requests + excluded.requests,
+    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cost = r.cost + excluded.cost;
+end
+$$;
+
+comment on function private.roll_up(public.ai_usage_ledger, date, smallint) is
+  'Adds a usage of a day to usage_rollups.';
+
+-- The same for many at once, each row of the sums written once.
+create function private.roll_up_all(
   p_usages public.ai_usage_ledger[],
   p_days date[],
   p_slot smallint
@@ -84,7 +129,7 @@ begin
 end
 $$;
 
-comment on function private.roll_up(public.ai_usage_ledger[], date[], smallint) is
+comment on function private.roll_up_all(public.ai_usage_ledger[], date[], smallint) is
   'Adds usages, each with its day, to usage_rollups.';
 
 -- Books a usage: counters, ledger and rollup in one attempt, or under a gather.
@@ -156,7 +201,7 @@ begin
         perform private.abandon_attempt();
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
-      perform private.roll_up(array[v_usage], array[v_day], v_coverage.slots[1]);
+      perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
       return v_usage;
     exception
       when sqlstate 'UNDO0' then
@@ -298,7 +343,7 @@ begin
     p_costing.markup_id, p_costing.rates, p_costing.zero_cost_reason
   )
   returning * into v_usage;
-  perform private.roll_up(array[v_usage], array[p_hold.day], p_hold.slots[1]);
+  perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
   return v_usage;
 exception
   when sqlstate 'UNDO0' then

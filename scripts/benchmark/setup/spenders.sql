@@ -4,6 +4,8 @@
 
 \ir schema.sql
 
+select pricing.set_price('openai', 'gpt-4o', '{"input_tokens": 2.5, "output_tokens": 10}');
+
 insert into tenancy.organizations (id, name)
 select
   bench.organization(n),
