@@ -27,12 +27,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="1,000 real connections, ten minutes of mixed load",
     )
+    parser.addoption(
+        "--brief",
+        action="store_true",
+        help="20 seconds of mixed load instead of a minute: for one more version of Postgres",
+    )
 
 
 @pytest.fixture(scope="session")
 def long(pytestconfig: pytest.Config) -> bool:
     """Whether this run was asked for the long forms."""
     return bool(pytestconfig.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def brief(pytestconfig: pytest.Config) -> bool:
+    """Whether this run is one more of several."""
+    return bool(pytestconfig.getoption("--brief"))
 
 
 @pytest.fixture(scope="session")

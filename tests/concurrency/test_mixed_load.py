@@ -300,10 +300,10 @@ def run_round(database: Database, number: int) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.timeout(900)
-def test_mixed_load(database: Database, long: bool) -> None:
-    """A minute of it; ten with --long."""
+def test_mixed_load(database: Database, long: bool, brief: bool) -> None:
+    """A minute of it; ten with --long, a third with --brief."""
     codes: Counter[tuple[str, str]] = Counter()
-    for number in range(30 if long else 3):
+    for number in range(30 if long else 1 if brief else 3):
         codes += run_round(database, number)
 
     unexpected = {
