@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support import races
 from tests.support.races import Connection, Tenant
@@ -21,6 +22,7 @@ NAMES = UUID("00000000-0000-0000-0000-00000000000a")
 USERS = [uuid5(NAMES, f"user {number}") for number in range(3)]
 RUNS = [uuid5(NAMES, f"run {number}") for number in range(4)]
 MODELS = ["small", "large"]
+ALIASES = ["small-2026", "maker/large"]
 TEAMS = ["red", "blue"]
 EXPIRIES = [races.AT_ONCE, "20 milliseconds", "10 minutes", "1 hour"]
 
@@ -29,7 +31,18 @@ EXPIRIES = [races.AT_ONCE, "20 milliseconds", "10 minutes", "1 hour"]
 def shared_database(server: Server, template: str) -> Iterator[Database]:
     """One database for all rounds."""
     with server.clone(template) as database, races.warm(database):
+        with races.session(database) as connection:
+            for model in MODELS:
+                set_price(connection, model, 20_000)
+            connection.execute("select pricing.set_model_name('maker', 'small-2026', 'small')")
+            connection.commit()
         yield database
+
+
+def set_price(connection: Connection, model: str, input_rate: int) -> None:
+    """Set what a model of this load costs: cents a token rather than dollars a million."""
+    rates = {"input_tokens": input_rate, "output_tokens": 2 * input_rate}
+    races.call(connection, "pricing.set_price", provider="maker", model=model, rates=Jsonb(rates))
 
 
 def cents(dice: random.Random, most: int) -> str:
@@ -110,6 +123,30 @@ class Caller:
         request, arguments = self._question()
         races.authorize(self.connection, tenant, request=request, **arguments)
         self.connection.rollback()
+
+    def ask_by_tokens(self, tenant: Tenant) -> None:
+        decision = races.call(
+            self.connection,
+            "public.authorize_spend",
+            organization_id=tenant.organization,
+            workflow_id=tenant.workflow,
+            user_id=self._dice.choice(USERS),
+            model=self._dice.choice(MODELS + ALIASES),
+            input_tokens=self._dice.randint(0, 5),
+            max_output_tokens=self._dice.randint(0, 5),
+            tags=Jsonb({"team": self._dice.choice(TEAMS)}),
+            expires_in=self._dice.choice(EXPIRIES),
+            allow_partial=self._dice.random() < 0.3,
+        )
+        self._remember(decision)
+
+    def settle_by_usage(self, _: Tenant) -> None:
+        hold = self._some_hold()
+        usage = {"input_tokens": hold.int % 5, "reasoning_tokens": hold.int % 7}
+        races.call(self.connection, "public.settle_spend", hold_id=hold, usage=Jsonb(usage))
+
+    def change_price(self, _: Tenant) -> None:
+        set_price(self.connection, self._dice.choice(MODELS), self._dice.randint(10_000, 30_000))
 
     def settle(self, _: Tenant) -> None:
         hold = self._some_hold()
@@ -250,6 +287,9 @@ THINGS: dict[str, tuple[Callable[[Caller, Tenant], str | None], int, set[str]]] 
     "ask": (Caller.ask, 30, {"TS409"}),
     "ask in batch": (Caller.ask_in_batch, 4, {"TS409"}),
     "ask and think better of it": (Caller.ask_and_think_better_of_it, 3, {"TS409"}),
+    "ask by tokens": (Caller.ask_by_tokens, 15, set()),
+    "settle by usage": (Caller.settle_by_usage, 10, {"TS404", "TS409"}),
+    "change price": (Caller.change_price, 1, set()),
     "settle": (Caller.settle, 20, {"TS404", "TS409"}),
     "settle in batch": (Caller.settle_in_batch, 4, {"TS404", "TS409"}),
     "release": (Caller.release, 8, {"TS404", "TS410"}),
