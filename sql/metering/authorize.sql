@@ -57,14 +57,13 @@ comment on function private.assert_minimum(boolean, numeric, numeric, numeric) i
   'The least that may be granted: all of it, or, where less will do, p_minimum or p_default. '
   'Errors: 22023.';
 
--- Denies a call that has no price. What a call with the same request id made before, when it had
--- one, is found all the same.
-create function private.deny_unpriced(
-  p_hold metering.holds,
-  p_estimate private.estimate,
+-- What a call with this request id made before: its open hold, said in tokens of the price it was
+-- made by, or its settlement. Null where it is to be decided.
+create function private.repeated_spend(
+  p_organization_id uuid,
   p_request_id text,
   p_content_hash text,
-  p_scope_keys text[],
+  p_input_tokens bigint,
   p_now timestamptz
 )
 returns metering.spend_decision
@@ -73,28 +72,58 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_decision metering.spend_decision;
+  v_decision metering.spend_decision := private.present_decision(
+    p_organization_id,
+    private.find_request(p_organization_id, 'authorize', p_request_id, p_content_hash), p_now
+  );
+  v_hold metering.holds;
+begin
+  if v_decision.decision = 'granted' then
+    select * into v_hold
+    from metering.holds as h
+    where h.organization_id = p_organization_id and h.id = v_decision.hold_id;
+    if v_hold.price_id is not null then
+      return private.with_affordable_tokens(
+        v_decision,
+        private.estimate_at(
+          private.pinned_price(p_organization_id, v_hold.price_id, v_hold.markup_id),
+          p_input_tokens
+        )
+      );
+    end if;
+  end if;
+  return v_decision;
+end
+$$;
+
+comment on function private.repeated_spend(uuid, text, text, bigint, timestamptz) is
+  'The decision a repeated request gets; its decision is null where there is none yet. Errors: '
+  'TS409.';
+
+-- Denies a call that has no price.
+create function private.deny_unpriced(
+  p_hold metering.holds,
+  p_estimate private.estimate,
+  p_scope_keys text[],
+  p_now timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 begin
   perform private.assert_covered(
     p_hold, private.survey(p_hold.organization_id, p_scope_keys, p_now, null)
   );
-  if p_request_id is not null then
-    v_decision := private.present_decision(
-      p_hold.organization_id,
-      private.find_request(p_hold.organization_id, 'authorize', p_request_id, p_content_hash), p_now
-    );
-    if v_decision.decision is not null then
-      return v_decision;
-    end if;
-  end if;
   return private.denied_as_unpriced(p_estimate);
 end
 $$;
 
 comment on function private.deny_unpriced(
-  metering.holds, private.estimate, text, text, text[], timestamptz
+  metering.holds, private.estimate, text[], timestamptz
 ) is
-  'The decision on a call without a price. Errors: TS404, TS409.';
+  'The decision on a call without a price. Errors: TS404.';
 
 -- The body of authorize_spend and of each item of its batch form, which has gathered at
 -- p_still_since: the time of the call is then that, so no tenant may call this.
@@ -134,6 +163,9 @@ declare
   v_provider text := p_provider;
   v_cost numeric := p_estimated_cost;
   v_estimate private.estimate;
+  v_listed private.model_key;
+  v_decision metering.spend_decision;
+  v_is_plain boolean;
   v_tags constant jsonb := coalesce(p_tags, '{}');
   v_seconds constant numeric := extract(epoch from p_expires_in);
   v_content_hash text;
@@ -142,7 +174,7 @@ declare
   v_coverage private.coverage;
   v_survey private.coverage;
 begin
-  if (
+  v_is_plain := (
     private.is_trusted_caller()
     and p_organization_id is not null
     and p_estimated_cost > 0 and p_estimated_cost < 1e12
@@ -155,7 +187,8 @@ begin
     and v_seconds > 0 and v_seconds <= 86400
     and not p_allow_partial and p_minimum is null
     and (p_request_id is null or p_request_id ~ '\S' and length(p_request_id) <= 255)
-  ) is not true then
+  ) is true;
+  if not v_is_plain then
     v_hold := private.draft_hold(
       p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
       p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier
@@ -164,12 +197,7 @@ begin
     if p_request_id is not null then
       perform private.assert_text('p_request_id', p_request_id);
     end if;
-    v_estimate := private.estimate_call(
-      v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
-    );
     v_user_id := v_hold.user_id;
-    v_provider := coalesce(p_provider, v_estimate.provider);
-    v_cost := v_estimate.cost;
   end if;
   if p_request_id is not null then
     v_content_hash := private.content_hash(
@@ -182,12 +210,33 @@ begin
     );
   end if;
 
+  if v_is_plain then
+    v_listed := private.find_listed(null, p_model);
+    v_provider := v_listed.provider;
+    v_estimate.listed_model := nullif(v_listed.model, p_model);
+  else
+    if p_request_id is not null then
+      v_decision := private.repeated_spend(
+        p_organization_id, p_request_id, v_content_hash, p_input_tokens,
+        case when p_still_since is null then v_now else timestamptz '-infinity' end
+      );
+      if v_decision.decision is not null then
+        return v_decision;
+      end if;
+    end if;
+    v_estimate := private.estimate_call(
+      v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
+    );
+    v_provider := coalesce(p_provider, v_estimate.provider);
+    v_cost := v_estimate.cost;
+  end if;
+
   v_keys := private.scope_keys(
     p_workflow_id, p_run_id, p_venture_id, v_user_id, p_api_key_id,
     coalesce(p_model, 'unknown'), v_estimate.listed_model, v_tags
   );
   if v_estimate.reason is not null then
-    return private.deny_unpriced(v_hold, v_estimate, p_request_id, v_content_hash, v_keys, v_now);
+    return private.deny_unpriced(v_hold, v_estimate, v_keys, v_now);
   end if;
   v_coverage := private.cover(p_organization_id, v_keys, v_now);
   if v_coverage.grantable < v_cost then

@@ -9,11 +9,101 @@ create type private.estimate as (
   listed_model text,
   input_usd numeric,
   usd_per_output_token numeric,
+  is_free boolean,
   reason text
 );
 
 comment on type private.estimate is
   'What to hold for a call, the least it may be cut to, and by which price; or why there is none.';
+
+-- True where nothing of a tier costs anything.
+create function private.is_free(p_tier jsonb, p_percent numeric)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_percent is not distinct from -100 or not exists (
+    select from jsonb_each_text(p_tier - 'above_input_tokens') as r where r.value::numeric > 0
+  );
+end
+$$;
+
+comment on function private.is_free(jsonb, numeric) is
+  'True where every rate of a tier is 0, or the markup takes all of it.';
+
+-- What a prompt costs by a price, and each token of the answer. Which output is reasoning is not
+-- known beforehand, so the dearer rate of both is taken.
+create function private.estimate_at(p_quote private.quote, p_input_tokens bigint)
+returns private.estimate
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tier constant jsonb := private.rates_of_prompt(p_quote.rates, p_input_tokens);
+  v_estimate private.estimate;
+begin
+  v_estimate.price_id := p_quote.price_id;
+  v_estimate.markup_id := p_quote.markup_id;
+  v_estimate.is_free := private.is_free(v_tier, p_quote.percent);
+  v_estimate.input_usd := private.marked_up(
+    (
+      coalesce(p_input_tokens, 0) * (v_tier ->> 'input_tokens')::numeric
+      + (v_tier ->> 'requests')::numeric
+    ) * 0.000001,
+    p_quote.percent
+  );
+  v_estimate.usd_per_output_token := private.marked_up(
+    greatest(
+      (v_tier ->> 'output_tokens')::numeric, (v_tier ->> 'reasoning_tokens')::numeric
+    ) * 0.000001,
+    p_quote.percent
+  );
+  return v_estimate;
+end
+$$;
+
+comment on function private.estimate_at(private.quote, bigint) is
+  'An estimate of the input and of each output token by a price; without what is to be held.';
+
+-- What an estimate comes to, US dollars: more than nothing, unless the model is free. A grant of
+-- nothing would be one that no budget refuses.
+create function private.estimated_cost(
+  p_estimate private.estimate,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_stated numeric
+)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cost numeric := private.round_half_even(
+    p_estimate.input_usd + coalesce(p_max_output_tokens, 0) * p_estimate.usd_per_output_token, 12
+  );
+begin
+  if v_cost >= 1e12 then
+    perform private.reject_argument(
+      'p_input_tokens, p_max_output_tokens', 'must cost below 1000000000000'
+    );
+  elsif v_cost = 0 and not p_estimate.is_free then
+    if coalesce(p_input_tokens, 0) + coalesce(p_max_output_tokens, 0) = 0 and p_stated is null then
+      perform private.reject_argument(
+        'p_input_tokens, p_max_output_tokens', 'must not both be 0'
+      );
+    end if;
+    v_cost := 1e-12;
+  end if;
+  return greatest(v_cost, p_stated);
+end
+$$;
+
+comment on function private.estimated_cost(private.estimate, bigint, bigint, numeric) is
+  'What to hold by a price: the larger of tokens and stated cost. Errors: 22023.';
 
 -- Estimates a call from its token counts, its stated cost, or both.
 --
@@ -33,12 +123,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now constant timestamptz := private.clock_now();
   v_is_server_stated constant boolean := p_estimated_cost is not null and private.is_trusted_caller();
+  v_has_tokens constant boolean := coalesce(p_input_tokens, p_max_output_tokens) is not null;
   v_quote private.quote;
-  v_tier jsonb;
+  v_listed private.model_key;
   v_estimate private.estimate;
-  v_priced numeric;
 begin
   if p_estimated_cost is not null then
     if private.assert_money('p_estimated_cost', p_estimated_cost) = 0 then
@@ -50,46 +139,31 @@ begin
     );
   end if;
 
-  v_estimate.cost := p_estimated_cost;
-  if not v_is_server_stated or coalesce(p_input_tokens, p_max_output_tokens) is not null then
+  if v_is_server_stated and not v_has_tokens then
+    v_listed := private.find_listed(p_hold.provider, p_hold.model);
+  else
     v_quote := private.quote_model(
-      p_hold.organization_id, p_hold.provider, p_hold.model, p_hold.service_tier, v_now, 'infinity'
+      p_hold.organization_id, p_hold.provider, p_hold.model, p_hold.service_tier,
+      private.clock_now(), 'infinity'
     );
-    if v_quote.reason is not null and not v_is_server_stated then
+    v_listed := row(v_quote.provider, v_quote.model)::private.model_key;
+    if v_quote.reason is null then
+      v_estimate := private.estimate_at(v_quote, p_input_tokens);
+    elsif not v_is_server_stated then
       v_estimate.reason := v_quote.reason;
-      return v_estimate;
     end if;
   end if;
-  if v_quote.price_id is not null and v_quote.reason is null then
-    v_tier := private.rates_of_prompt(v_quote.rates, p_input_tokens);
-    v_estimate.price_id := v_quote.price_id;
-    v_estimate.markup_id := v_quote.markup_id;
-    v_estimate.provider := v_quote.provider;
-    v_estimate.listed_model := nullif(v_quote.model, p_hold.model);
-    v_estimate.input_usd := private.marked_up(
-      (
-        coalesce(p_input_tokens, 0) * (v_tier ->> 'input_tokens')::numeric
-        + (v_tier ->> 'requests')::numeric
-      ) * 0.000001,
-      v_quote.percent
+  v_estimate.provider := v_listed.provider;
+  v_estimate.listed_model := nullif(v_listed.model, p_hold.model);
+  if v_estimate.reason is not null then
+    return v_estimate;
+  end if;
+
+  v_estimate.cost := p_estimated_cost;
+  if not v_is_server_stated then
+    v_estimate.cost := private.estimated_cost(
+      v_estimate, p_input_tokens, p_max_output_tokens, p_estimated_cost
     );
-    v_estimate.usd_per_output_token := private.marked_up(
-      greatest(
-        (v_tier ->> 'output_tokens')::numeric, (v_tier ->> 'reasoning_tokens')::numeric
-      ) * 0.000001,
-      v_quote.percent
-    );
-    v_priced := private.round_half_even(
-      v_estimate.input_usd + coalesce(p_max_output_tokens, 0) * v_estimate.usd_per_output_token, 12
-    );
-    if not v_is_server_stated then
-      if v_priced >= 1e12 then
-        perform private.reject_argument(
-          'p_input_tokens, p_max_output_tokens', 'must cost below 1000000000000'
-        );
-      end if;
-      v_estimate.cost := greatest(p_estimated_cost, v_priced);
-    end if;
   end if;
   v_estimate.minimum := private.assert_minimum(
     p_allow_partial, p_minimum, v_estimate.cost,
@@ -209,20 +283,22 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- The time of a hold is cut to the millisecond; a price of that millisecond held already.
+  v_at constant timestamptz := p_hold.created_at + interval '999 microseconds';
   v_pinned private.quote;
   v_served private.quote;
 begin
   if p_hold.price_id is null then
     return private.quote_model(
-      p_hold.organization_id, p_hold.provider, p_hold.model,
-      coalesce(p_served_tier, p_hold.service_tier), p_hold.created_at, 'infinity'
+      p_hold.organization_id, p_hold.provider, coalesce(p_hold.listed_model, p_hold.model),
+      coalesce(p_served_tier, p_hold.service_tier), v_at, 'infinity'
     );
   end if;
   v_pinned := private.pinned_price(p_hold.organization_id, p_hold.price_id, p_hold.markup_id);
   if private.listed_tier(p_served_tier) <> v_pinned.service_tier and p_served_tier is not null then
     v_served := private.find_price(
       p_hold.organization_id, v_pinned.provider, v_pinned.model, private.listed_tier(p_served_tier),
-      p_hold.created_at, p_hold.created_at
+      v_at, v_at
     );
     if v_served.price_id is not null then
       return v_served;
@@ -274,8 +350,15 @@ begin
       perform private.reject_argument('p_cost', 'must be stated: no price is known for the model');
     end if;
     v_costing.cost := private.cost_at(v_costing.rates, v_costing.counts);
+    -- A tier without a price is charged by the pinned one, which is a guess.
     v_costing.basis := (
-      case when p_measured.is_estimate then 'estimated' else 'priced' end
+      case
+        when p_measured.is_estimate
+          or private.listed_tier(p_measured.service_tier) <> v_quote.service_tier
+          and p_measured.service_tier is not null
+          then 'estimated'
+        else 'priced'
+      end
     )::metering.cost_basis;
     if v_costing.cost >= 1e12 then
       perform private.reject_argument('p_usage', 'must cost below 1000000000000');

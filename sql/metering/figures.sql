@@ -36,7 +36,11 @@ begin
       perform private.reject_argument('p_scope_id', 'must be the id of the ' || p_scope);
     end if;
     v_scope_id := lower(p_scope_id);
-  elsif p_scope in ('api_key', 'model') then
+  elsif p_scope = 'model' then
+    -- By its listed name it is capped whatever a call names it.
+    perform private.assert_text('p_scope_id', p_scope_id);
+    v_scope_id := coalesce((private.find_model(null, p_scope_id)).model, p_scope_id);
+  elsif p_scope = 'api_key' then
     perform private.assert_text('p_scope_id', p_scope_id);
   elsif p_scope = 'tag' then
     perform private.assert_text('p_scope_id', p_scope_id);

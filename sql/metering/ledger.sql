@@ -163,7 +163,8 @@ comment on type metering.settlement is
 create type metering.cost_basis as enum ('priced', 'stated', 'estimated');
 comment on type metering.cost_basis is
   'priced: counts times rates. stated: a trusted server said what it cost; a price beside it was '
-  'not followed. estimated: nobody reported what was used, so counts or cost are a guess.';
+  'not followed. estimated: a guess, as nobody reported what was used, or the service tier that '
+  'served it has no price of its own.';
 
 create type metering.zero_cost_reason as enum (
   'stated', 'free_model', 'full_discount', 'below_precision'

@@ -28,6 +28,8 @@ declare
   v_usage public.ai_usage_ledger;
   v_coverage private.coverage;
   v_content_hash text;
+  v_listed private.model_key;
+  v_keys text[];
 begin
   v_usage.workflow_id := private.assert_id('p_workflow_id', p_workflow_id);
   v_usage.organization_id := private.assert_id('p_organization_id', p_organization_id);
@@ -44,6 +46,9 @@ begin
   if p_cost = 0 and v_usage.token_counts <> '{}' then
     v_usage.zero_cost_reason := 'stated';
   end if;
+  v_listed := private.find_listed(null, p_model);
+  v_usage.provider := v_listed.provider;
+  v_usage.listed_model := nullif(v_listed.model, p_model);
   v_usage.tags := '{}';
   v_usage.settlement := 'without_hold';
   v_usage.unheld_usd := p_cost;
@@ -59,18 +64,13 @@ begin
     end if;
   end if;
 
-  v_coverage := private.cover(
-    p_organization_id,
-    private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
-    private.clock_now()
+  v_keys := private.scope_keys(
+    p_workflow_id, null, null, null, null, p_model, v_usage.listed_model, '{}'
   );
+  v_coverage := private.cover(p_organization_id, v_keys, private.clock_now());
   if p_cost = 0 then
     -- A change of nothing passes in any window, so it must be known beforehand which is open.
-    v_coverage := private.survey(
-      p_organization_id,
-      private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
-      private.clock_now(), null
-    );
+    v_coverage := private.survey(p_organization_id, v_keys, private.clock_now(), null);
   end if;
   -- A workflow has a budget of its own from birth.
   if v_coverage.has_workflow is not true then

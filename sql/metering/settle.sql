@@ -354,8 +354,8 @@ $$;
 comment on function private.settle_at_once(metering.holds, private.costing) is
   'Books an open hold that covers its cost in a single attempt; null where that does not do.';
 
--- True where a usage is what a repeated settlement says. The one request a call is may have been
--- added to its counts.
+-- True where a usage is what a repeated settlement says. That a call is one request need not be
+-- said, nor which tier served it if it was the one asked for.
 create function private.is_settled_as(
   p_usage public.ai_usage_ledger,
   p_measured private.measurement,
@@ -367,11 +367,16 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return p_usage.token_counts in (p_measured.counts, p_measured.counts || '{"requests": 1}')
+  return '{"requests": 1}' || p_usage.token_counts = '{"requests": 1}' || p_measured.counts
+    and p_usage.service_tier is not distinct from coalesce(
+      p_measured.service_tier, p_usage.service_tier
+    )
+    and (not p_measured.is_estimate or p_usage.cost_basis = 'estimated')
     and case
-      when p_cost is null then p_usage.price_id is not null and p_usage.cost_basis <> 'stated'
+      when p_cost is null
+        then p_usage.cost = private.cost_at(p_usage.rates, p_usage.token_counts)
       else p_usage.cost = p_cost
-    end;
+    end is true;
 end
 $$;
 
@@ -415,7 +420,8 @@ begin
     v_content_hash := private.content_hash(
       row(
         private.assert_text('p_request_id', p_request_id), p_hold_id,
-        private.canonical_text(p_usage), trim_scale(p_cost)
+        '{"requests": 1}' || v_measured.counts, v_measured.service_tier, v_measured.is_estimate,
+        trim_scale(p_cost)
       )::text
     );
     perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);

@@ -16,7 +16,8 @@ comment on function private.lock_prices() is
   'Holds off other changes of prices, not those who read.';
 
 -- Makes sure that a model is listed and known by its own name. Set by hand, the name is its own,
--- also where it was another model's alias; a price list leaves it so.
+-- also where it was another model's alias; a price list leaves it so. In another letter case it is
+-- the same model.
 create function private.list_model(p_provider text, p_model text)
 returns private.model_key
 language plpgsql
@@ -29,12 +30,17 @@ begin
   v_key.provider := coalesce(
     private.find_provider(private.assert_text('p_provider', p_provider)), lower(p_provider)
   );
-  v_key.model := private.assert_text('p_model', p_model);
   insert into pricing.providers (id, name) values (v_key.provider, p_provider)
   on conflict (id) do nothing;
-  if not exists (
-    select from pricing.models as m where m.provider = v_key.provider and m.id = v_key.model
-  ) then
+  v_key.model := (
+    select m.id from pricing.models as m
+    where m.provider = v_key.provider
+      and lower(m.id) = lower(private.assert_text('p_model', p_model))
+    order by m.id <> p_model
+    limit 1
+  );
+  if v_key.model is null then
+    v_key.model := private.assert_text('p_model', p_model);
     insert into pricing.models (provider, id) values (v_key.provider, v_key.model);
     perform private.set_model_name(
       v_key.provider, lower(v_key.model), 'exact', v_key.provider, v_key.model
@@ -274,6 +280,49 @@ $$;
 comment on function private.assert_effective_from(timestamptz) is
   'The time a price begins, now for null. Errors: 22023.';
 
+-- When price lists said that other prices begin: what is set by hand before does not end then. Nor
+-- does what is set by hand after that.
+create function private.announcements(
+  p_key private.model_key,
+  p_service_tier text,
+  p_after timestamptz
+)
+returns setof timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select b.effective_from
+  from (
+    select
+      p.effective_from,
+      bool_or(p.source <> 'manual') as is_announced,
+      (array_agg(p.source order by p.revision desc))[1] as source,
+      (array_agg(p.rates order by p.revision desc))[1] as rates
+    from pricing.prices as p
+    where p.provider = p_key.provider
+      and p.model = p_key.model
+      and p.service_tier = p_service_tier
+      and p.effective_from > p_after
+    group by p.effective_from
+  ) as b
+  where b.is_announced
+    and (
+      b.source <> 'manual'
+      or b.rates is not distinct from (
+        private.list_price_at(
+          p_key, p_service_tier, b.effective_from - interval '1 microsecond'
+        )
+      ).rates
+    );
+end
+$$;
+
+comment on function private.announcements(private.model_key, text, timestamptz) is
+  'Later times at which only a price list begins a price, also those called off by hand.';
+
 -- Sets a price from a time on.
 --
 -- Locks: price lists, so that prices are added one after another; nobody who reads waits.
@@ -305,11 +354,27 @@ begin
     perform private.assert_member(p_organization_id);
   end if;
   perform private.lock_prices();
-  v_key := private.list_model(p_provider, p_model);
+  if p_organization_id is null then
+    v_key := private.list_model(p_provider, p_model);
+  else
+    -- What one organization pays is no reason to list a model, or to rename one, for all.
+    v_key := private.find_model(
+      private.assert_text('p_provider', p_provider), private.assert_text('p_model', p_model)
+    );
+    if v_key.model is null then
+      perform private.raise_error(
+        'TS404', jsonb_build_object('provider', p_provider, 'model', p_model)
+      );
+    end if;
+  end if;
   v_last := private.last_revision(p_organization_id, v_key, v_tier, v_from);
   if v_last.id is not null and v_last.rates is not distinct from v_rates::jsonb
     and v_last.source in ('manual', 'contract') then
     return v_last;
+  end if;
+  if p_organization_id is null then
+    perform private.add_price(null, v_key, v_tier, a.at, v_rates, 'manual')
+    from private.announcements(v_key, v_tier, greatest(v_from, private.clock_now())) as a (at);
   end if;
   return private.add_price(p_organization_id, v_key, v_tier, v_from, v_rates, 'manual');
 end
@@ -322,7 +387,8 @@ comment on function pricing.set_price(text, text, jsonb, timestamptz, text, uuid
   'objects by context tier with above_input_tokens; null ends the price, until a price list has '
   'one. A class without a rate costs what it is part of. Also for a time that is past: what was '
   'recorded stays as it was charged. Price lists leave a price that was set by hand alone. For '
-  'service_role. Errors: 22023, TS404 for an unknown organization.';
+  'service_role. Errors: 22023, TS404 for an unknown organization, or a contract on a model that '
+  'is not listed.';
 
 -- Raises or lowers all list prices of an organization, or those of a provider or model.
 --

@@ -74,34 +74,32 @@ declare
   v_at timestamptz;
   v_old pricing.prices;
   v_rates jsonb;
+  v_is_kept boolean;
   v_change pricing.price_change;
 begin
   v_change.provider := p_key.provider;
   v_change.model := p_key.model;
   v_change.service_tier := p_service_tier;
-  if v_held.id is null then
-    v_times := p_times;
-  else
-    v_times := array(
-      select t.at
-      from (
-        select
-          case when max(s.at) > v_held.effective_from then max(s.at) else p_now end as at
-        from unnest(p_times) as s (at)
-        where s.at <= p_now
-        union
-        select s.at from unnest(p_times) as s (at) where s.at > p_now
-        union
-        select p.effective_from
-        from pricing.prices as p
-        where p.provider = p_key.provider
-          and p.model = p_key.model
-          and p.service_tier = p_service_tier
-          and p.effective_from > p_now
-      ) as t
-      order by t.at
-    );
-  end if;
+  -- Where nothing holds now, its past is taken over too.
+  v_times := array(
+    select t.at
+    from (
+      select case when max(s.at) > v_held.effective_from then max(s.at) else p_now end as at
+      from unnest(p_times) as s (at)
+      where s.at <= p_now
+      having v_held.id is not null
+      union
+      select s.at from unnest(p_times) as s (at) where s.at > p_now or v_held.id is null
+      union
+      select p.effective_from
+      from pricing.prices as p
+      where p.provider = p_key.provider
+        and p.model = p_key.model
+        and p.service_tier = p_service_tier
+        and p.effective_from > p_now
+    ) as t
+    order by t.at
+  );
 
   foreach v_at in array v_times loop
     v_old := private.list_price_at(p_key, p_service_tier, v_at);
@@ -115,10 +113,14 @@ begin
     );
     continue when v_old.rates is not distinct from v_rates
       or v_old.id is null and v_rates is null;
+    v_is_kept := v_old.source <> p_source and v_old.rates is not null;
+    continue when v_is_kept
+      and v_change.change = 'kept'
+      and (v_change.old_rates, v_change.new_rates) is not distinct from (v_old.rates, v_rates);
     v_change.effective_from := v_at;
     v_change.old_rates := v_old.rates;
     v_change.new_rates := v_rates;
-    if v_old.source <> p_source and v_old.rates is not null then
+    if v_is_kept then
       v_change.change := 'kept';
     else
       perform private.add_price(
@@ -170,7 +172,8 @@ $$;
 comment on function private.assert_price_list(jsonb) is
   'Refuses anything but an object of providers, names and prices. Errors: 22023.';
 
--- Providers, models and what they are called, as a list has them; what was named by hand stays.
+-- Providers, models and what they are called, as a list has them; what was named by hand or by
+-- another list stays.
 create function private.load_names(p_source text, p_list jsonb)
 returns void
 language plpgsql
@@ -181,17 +184,21 @@ begin
   insert into pricing.providers as p (id, name)
   select e.id, e.name from jsonb_to_recordset(p_list -> 'providers') as e (id text, name text)
   on conflict (id) do update set name = excluded.name where p.name <> excluded.name;
-  insert into pricing.provider_names as n (name, provider)
-  select a.name, e.id
+  delete from pricing.provider_names as n where n.source = p_source;
+  insert into pricing.provider_names (name, provider, source)
+  select a.name, e.id, p_source
   from jsonb_to_recordset(p_list -> 'providers') as e (id text, aliases jsonb)
   cross join lateral jsonb_array_elements_text(e.aliases) as a (name)
-  on conflict (name) do update
-  set provider = excluded.provider where n.provider <> excluded.provider;
+  on conflict (name) do nothing;
   insert into pricing.models (provider, id)
   select distinct e.provider, e.model
   from jsonb_to_recordset(p_list -> 'prices') as e (provider text, model text)
   on conflict (provider, id) do nothing;
 
+  -- A pattern that is none would fail every call that meets it.
+  perform '' ~ e.name
+  from jsonb_to_recordset(p_list -> 'names') as e (match text, name text)
+  where e.match = 'regex';
   delete from pricing.model_names as n where n.source = p_source;
   insert into pricing.model_names (
     provider, match, name, rank, model_provider, model, is_default, source
@@ -237,8 +244,8 @@ begin
   perform private.assert_text('p_version', p_version);
   if p_source in ('manual', 'contract') then
     perform private.reject_argument('p_source', 'must not be manual or contract');
-  elsif p_max_age <= interval '0' then
-    perform private.reject_argument('p_max_age', 'must be above 0');
+  elsif p_max_age <= interval '0' or p_max_age > interval '100 years' then
+    perform private.reject_argument('p_max_age', 'must be above 0 and at most 100 years');
   end if;
   perform private.assert_price_list(p_list);
   perform private.lock_prices();
@@ -292,7 +299,7 @@ begin
     );
   end loop;
 exception
-  when data_exception or integrity_constraint_violation then
+  when data_exception or integrity_constraint_violation or cardinality_violation then
     -- What cannot be read as what it must be says so in PostgreSQL's own words.
     if sqlstate = '22023' then
       raise;

@@ -79,8 +79,9 @@ $$;
 comment on function private.find_model(text, text) is
   'Provider and listed name of the model a call means; null for one no price list knows.';
 
--- Exact names first, then the longest prefix, then suffixes and patterns by rank.
-create function private.match_name(p_provider text, p_name text)
+-- By its exact name, else by the longest prefix: what a name in lower case means, of a provider or
+-- by default.
+create function private.match_plain_name(p_provider text, p_name text)
 returns private.model_key
 language plpgsql
 stable
@@ -89,13 +90,14 @@ as $$
 declare
   v_found private.model_key;
 begin
-  select n.model_provider, n.model into v_found.provider, v_found.model
-  from pricing.model_names as n
-  where n.match = 'exact' and n.name = p_name and n.provider = p_provider;
-  if v_found.model is null and p_provider is null then
+  if p_provider is null then
     select n.model_provider, n.model into v_found.provider, v_found.model
     from pricing.model_names as n
     where n.match = 'exact' and n.name = p_name and n.is_default;
+  else
+    select n.model_provider, n.model into v_found.provider, v_found.model
+    from pricing.model_names as n
+    where n.match = 'exact' and n.name = p_name and n.provider = p_provider;
   end if;
   if v_found.model is null then
     select n.model_provider, n.model into v_found.provider, v_found.model
@@ -106,6 +108,23 @@ begin
     order by length(n.name) desc
     limit 1;
   end if;
+  return v_found;
+end
+$$;
+
+comment on function private.match_plain_name(text, text) is
+  'The model a name in lower case means by exact name or prefix, of a provider or by default.';
+
+-- Exact names first, then the longest prefix, then suffixes and patterns by rank.
+create function private.match_name(p_provider text, p_name text)
+returns private.model_key
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found private.model_key := private.match_plain_name(p_provider, p_name);
+begin
   if v_found.model is null then
     select n.model_provider, n.model into v_found.provider, v_found.model
     from pricing.model_names as n
@@ -125,3 +144,34 @@ $$;
 
 comment on function private.match_name(text, text) is
   'The model a name in lower case means, of a provider or by default.';
+
+-- The listed name of a model whose price nobody asks for: a cap on the model holds for it too.
+-- Every call that states its cost asks this, so patterns are not tried.
+create function private.find_listed(p_provider text, p_model text)
+returns private.model_key
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found private.model_key;
+begin
+  if p_provider is null then
+    v_found := private.match_plain_name(null, lower(p_model));
+    if v_found.model is null and strpos(p_model, '/') > 0 then
+      v_found := private.find_listed(
+        split_part(p_model, '/', 1), substr(p_model, strpos(p_model, '/') + 1)
+      );
+    end if;
+    return v_found;
+  end if;
+  v_found.provider := private.find_provider(p_provider);
+  if v_found.provider is null then
+    return null;
+  end if;
+  return private.match_plain_name(v_found.provider, lower(p_model));
+end
+$$;
+
+comment on function private.find_listed(text, text) is
+  'Provider and listed name of a model by its exact name or a prefix; null for an unknown one.';

@@ -107,9 +107,11 @@ begin
   if v_quote.rates is null then
     v_quote.price_id := null;
     v_quote.reason := 'unpriced_model';
+    return v_quote;
   elsif v_is_stale then
-    v_quote.reason := 'stale_price';
-  elsif p_organization_id is not null then
+    v_quote.reason := 'stale_price'; -- whoever settles is charged by it all the same
+  end if;
+  if p_organization_id is not null then
     v_markup := private.find_markup(p_organization_id, p_provider, p_model, p_at, p_known_at);
     v_quote.markup_id := v_markup.id;
     v_quote.percent := v_markup.percent;

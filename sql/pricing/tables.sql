@@ -30,6 +30,7 @@ comment on column pricing.providers.name is 'As it is written for people.';
 create table pricing.provider_names (
   name private.label not null,
   provider private.label not null,
+  source private.label not null,
   constraint provider_names_pkey primary key (name),
   constraint provider_names_provider_fkey
   foreign key (provider) references pricing.providers (id) on delete restrict,
@@ -41,6 +42,7 @@ create index provider_names_provider_idx on pricing.provider_names (provider);
 comment on table pricing.provider_names is 'What else a provider is called.';
 comment on column pricing.provider_names.name is 'Lower case, such as aws.bedrock.';
 comment on column pricing.provider_names.provider is 'The provider that is meant.';
+comment on column pricing.provider_names.source is 'The price list it comes from, or manual.';
 
 create table pricing.models (
   provider private.label not null,
@@ -208,7 +210,7 @@ comment on column pricing.prices.rates is
   'US dollars per million, by context tier and token class; null where it is offered no more.';
 comment on column pricing.prices.source is 'The price list it comes from.';
 comment on column pricing.prices.created_at is
-  'When it became known here. A call that was authorized before is not charged by it.';
+  'When it became known here. A call that was estimated by another before is not charged by it.';
 
 create table pricing.contract_prices (
   organization_id uuid not null,

@@ -9,8 +9,8 @@ create type private.measurement as (
 );
 
 comment on type private.measurement is
-  'A usage, checked: counts above 0 by class, their sums, the tier that served it where stated, '
-  'and whether somebody guessed it.';
+  'A usage, checked: counts by class without zeros (a stated 0 of requests is kept, as a call is '
+  'one otherwise), their sums, the tier that served it where stated, and whether it is a guess.';
 
 create function private.count_of(p_counts jsonb, p_class text)
 returns bigint
@@ -101,7 +101,7 @@ begin
       v_measured.counts := (
         select coalesce(jsonb_object_agg(c.key, c.value), '{}')
         from jsonb_each(v_measured.counts) as c
-        where c.value not in ('0', 'null')
+        where c.value <> 'null' and (c.value <> '0' or c.key = 'requests')
       );
     end if;
   end if;

@@ -34,6 +34,7 @@ comment on column pricing.providers.name is 'As it is written for people.';
 create table pricing.provider_names (
   name private.label not null,
   provider private.label not null,
+  source private.label not null,
   constraint provider_names_pkey primary key (name),
   constraint provider_names_provider_fkey
   foreign key (provider) references pricing.providers (id) on delete restrict,
@@ -45,6 +46,7 @@ create index provider_names_provider_idx on pricing.provider_names (provider);
 comment on table pricing.provider_names is 'What else a provider is called.';
 comment on column pricing.provider_names.name is 'Lower case, such as aws.bedrock.';
 comment on column pricing.provider_names.provider is 'The provider that is meant.';
+comment on column pricing.provider_names.source is 'The price list it comes from, or manual.';
 
 create table pricing.models (
   provider private.label not null,
@@ -212,7 +214,7 @@ comment on column pricing.prices.rates is
   'US dollars per million, by context tier and token class; null where it is offered no more.';
 comment on column pricing.prices.source is 'The price list it comes from.';
 comment on column pricing.prices.created_at is
-  'When it became known here. A call that was authorized before is not charged by it.';
+  'When it became known here. A call that was estimated by another before is not charged by it.';
 
 create table pricing.contract_prices (
   organization_id uuid not null,
@@ -308,8 +310,8 @@ create type private.measurement as (
 );
 
 comment on type private.measurement is
-  'A usage, checked: counts above 0 by class, their sums, the tier that served it where stated, '
-  'and whether somebody guessed it.';
+  'A usage, checked: counts by class without zeros (a stated 0 of requests is kept, as a call is '
+  'one otherwise), their sums, the tier that served it where stated, and whether it is a guess.';
 
 create function private.count_of(p_counts jsonb, p_class text)
 returns bigint
@@ -400,7 +402,7 @@ begin
       v_measured.counts := (
         select coalesce(jsonb_object_agg(c.key, c.value), '{}')
         from jsonb_each(v_measured.counts) as c
-        where c.value not in ('0', 'null')
+        where c.value <> 'null' and (c.value <> '0' or c.key = 'requests')
       );
     end if;
   end if;
@@ -723,8 +725,9 @@ $$;
 comment on function private.find_model(text, text) is
   'Provider and listed name of the model a call means; null for one no price list knows.';
 
--- Exact names first, then the longest prefix, then suffixes and patterns by rank.
-create function private.match_name(p_provider text, p_name text)
+-- By its exact name, else by the longest prefix: what a name in lower case means, of a provider or
+-- by default.
+create function private.match_plain_name(p_provider text, p_name text)
 returns private.model_key
 language plpgsql
 stable
@@ -733,13 +736,14 @@ as $$
 declare
   v_found private.model_key;
 begin
-  select n.model_provider, n.model into v_found.provider, v_found.model
-  from pricing.model_names as n
-  where n.match = 'exact' and n.name = p_name and n.provider = p_provider;
-  if v_found.model is null and p_provider is null then
+  if p_provider is null then
     select n.model_provider, n.model into v_found.provider, v_found.model
     from pricing.model_names as n
     where n.match = 'exact' and n.name = p_name and n.is_default;
+  else
+    select n.model_provider, n.model into v_found.provider, v_found.model
+    from pricing.model_names as n
+    where n.match = 'exact' and n.name = p_name and n.provider = p_provider;
   end if;
   if v_found.model is null then
     select n.model_provider, n.model into v_found.provider, v_found.model
@@ -750,6 +754,23 @@ begin
     order by length(n.name) desc
     limit 1;
   end if;
+  return v_found;
+end
+$$;
+
+comment on function private.match_plain_name(text, text) is
+  'The model a name in lower case means by exact name or prefix, of a provider or by default.';
+
+-- Exact names first, then the longest prefix, then suffixes and patterns by rank.
+create function private.match_name(p_provider text, p_name text)
+returns private.model_key
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found private.model_key := private.match_plain_name(p_provider, p_name);
+begin
   if v_found.model is null then
     select n.model_provider, n.model into v_found.provider, v_found.model
     from pricing.model_names as n
@@ -769,6 +790,37 @@ $$;
 
 comment on function private.match_name(text, text) is
   'The model a name in lower case means, of a provider or by default.';
+
+-- The listed name of a model whose price nobody asks for: a cap on the model holds for it too.
+-- Every call that states its cost asks this, so patterns are not tried.
+create function private.find_listed(p_provider text, p_model text)
+returns private.model_key
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found private.model_key;
+begin
+  if p_provider is null then
+    v_found := private.match_plain_name(null, lower(p_model));
+    if v_found.model is null and strpos(p_model, '/') > 0 then
+      v_found := private.find_listed(
+        split_part(p_model, '/', 1), substr(p_model, strpos(p_model, '/') + 1)
+      );
+    end if;
+    return v_found;
+  end if;
+  v_found.provider := private.find_provider(p_provider);
+  if v_found.provider is null then
+    return null;
+  end if;
+  return private.match_plain_name(v_found.provider, lower(p_model));
+end
+$$;
+
+comment on function private.find_listed(text, text) is
+  'Provider and listed name of a model by its exact name or a prefix; null for an unknown one.';
 
 -- sql/pricing/prices.sql
 
@@ -881,9 +933,11 @@ begin
   if v_quote.rates is null then
     v_quote.price_id := null;
     v_quote.reason := 'unpriced_model';
+    return v_quote;
   elsif v_is_stale then
-    v_quote.reason := 'stale_price';
-  elsif p_organization_id is not null then
+    v_quote.reason := 'stale_price'; -- whoever settles is charged by it all the same
+  end if;
+  if p_organization_id is not null then
     v_markup := private.find_markup(p_organization_id, p_provider, p_model, p_at, p_known_at);
     v_quote.markup_id := v_markup.id;
     v_quote.percent := v_markup.percent;
@@ -1105,7 +1159,8 @@ comment on function private.lock_prices() is
   'Holds off other changes of prices, not those who read.';
 
 -- Makes sure that a model is listed and known by its own name. Set by hand, the name is its own,
--- also where it was another model's alias; a price list leaves it so.
+-- also where it was another model's alias; a price list leaves it so. In another letter case it is
+-- the same model.
 create function private.list_model(p_provider text, p_model text)
 returns private.model_key
 language plpgsql
@@ -1118,12 +1173,17 @@ begin
   v_key.provider := coalesce(
     private.find_provider(private.assert_text('p_provider', p_provider)), lower(p_provider)
   );
-  v_key.model := private.assert_text('p_model', p_model);
   insert into pricing.providers (id, name) values (v_key.provider, p_provider)
   on conflict (id) do nothing;
-  if not exists (
-    select from pricing.models as m where m.provider = v_key.provider and m.id = v_key.model
-  ) then
+  v_key.model := (
+    select m.id from pricing.models as m
+    where m.provider = v_key.provider
+      and lower(m.id) = lower(private.assert_text('p_model', p_model))
+    order by m.id <> p_model
+    limit 1
+  );
+  if v_key.model is null then
+    v_key.model := private.assert_text('p_model', p_model);
     insert into pricing.models (provider, id) values (v_key.provider, v_key.model);
     perform private.set_model_name(
       v_key.provider, lower(v_key.model), 'exact', v_key.provider, v_key.model
@@ -1363,6 +1423,49 @@ $$;
 comment on function private.assert_effective_from(timestamptz) is
   'The time a price begins, now for null. Errors: 22023.';
 
+-- When price lists said that other prices begin: what is set by hand before does not end then. Nor
+-- does what is set by hand after that.
+create function private.announcements(
+  p_key private.model_key,
+  p_service_tier text,
+  p_after timestamptz
+)
+returns setof timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select b.effective_from
+  from (
+    select
+      p.effective_from,
+      bool_or(p.source <> 'manual') as is_announced,
+      (array_agg(p.source order by p.revision desc))[1] as source,
+      (array_agg(p.rates order by p.revision desc))[1] as rates
+    from pricing.prices as p
+    where p.provider = p_key.provider
+      and p.model = p_key.model
+      and p.service_tier = p_service_tier
+      and p.effective_from > p_after
+    group by p.effective_from
+  ) as b
+  where b.is_announced
+    and (
+      b.source <> 'manual'
+      or b.rates is not distinct from (
+        private.list_price_at(
+          p_key, p_service_tier, b.effective_from - interval '1 microsecond'
+        )
+      ).rates
+    );
+end
+$$;
+
+comment on function private.announcements(private.model_key, text, timestamptz) is
+  'Later times at which only a price list begins a price, also those called off by hand.';
+
 -- Sets a price from a time on.
 --
 -- Locks: price lists, so that prices are added one after another; nobody who reads waits.
@@ -1394,11 +1497,27 @@ begin
     perform private.assert_member(p_organization_id);
   end if;
   perform private.lock_prices();
-  v_key := private.list_model(p_provider, p_model);
+  if p_organization_id is null then
+    v_key := private.list_model(p_provider, p_model);
+  else
+    -- What one organization pays is no reason to list a model, or to rename one, for all.
+    v_key := private.find_model(
+      private.assert_text('p_provider', p_provider), private.assert_text('p_model', p_model)
+    );
+    if v_key.model is null then
+      perform private.raise_error(
+        'TS404', jsonb_build_object('provider', p_provider, 'model', p_model)
+      );
+    end if;
+  end if;
   v_last := private.last_revision(p_organization_id, v_key, v_tier, v_from);
   if v_last.id is not null and v_last.rates is not distinct from v_rates::jsonb
     and v_last.source in ('manual', 'contract') then
     return v_last;
+  end if;
+  if p_organization_id is null then
+    perform private.add_price(null, v_key, v_tier, a.at, v_rates, 'manual')
+    from private.announcements(v_key, v_tier, greatest(v_from, private.clock_now())) as a (at);
   end if;
   return private.add_price(p_organization_id, v_key, v_tier, v_from, v_rates, 'manual');
 end
@@ -1411,7 +1530,8 @@ comment on function pricing.set_price(text, text, jsonb, timestamptz, text, uuid
   'objects by context tier with above_input_tokens; null ends the price, until a price list has '
   'one. A class without a rate costs what it is part of. Also for a time that is past: what was '
   'recorded stays as it was charged. Price lists leave a price that was set by hand alone. For '
-  'service_role. Errors: 22023, TS404 for an unknown organization.';
+  'service_role. Errors: 22023, TS404 for an unknown organization, or a contract on a model that '
+  'is not listed.';
 
 -- Raises or lowers all list prices of an organization, or those of a provider or model.
 --
@@ -1561,34 +1681,32 @@ declare
   v_at timestamptz;
   v_old pricing.prices;
   v_rates jsonb;
+  v_is_kept boolean;
   v_change pricing.price_change;
 begin
   v_change.provider := p_key.provider;
   v_change.model := p_key.model;
   v_change.service_tier := p_service_tier;
-  if v_held.id is null then
-    v_times := p_times;
-  else
-    v_times := array(
-      select t.at
-      from (
-        select
-          case when max(s.at) > v_held.effective_from then max(s.at) else p_now end as at
-        from unnest(p_times) as s (at)
-        where s.at <= p_now
-        union
-        select s.at from unnest(p_times) as s (at) where s.at > p_now
-        union
-        select p.effective_from
-        from pricing.prices as p
-        where p.provider = p_key.provider
-          and p.model = p_key.model
-          and p.service_tier = p_service_tier
-          and p.effective_from > p_now
-      ) as t
-      order by t.at
-    );
-  end if;
+  -- Where nothing holds now, its past is taken over too.
+  v_times := array(
+    select t.at
+    from (
+      select case when max(s.at) > v_held.effective_from then max(s.at) else p_now end as at
+      from unnest(p_times) as s (at)
+      where s.at <= p_now
+      having v_held.id is not null
+      union
+      select s.at from unnest(p_times) as s (at) where s.at > p_now or v_held.id is null
+      union
+      select p.effective_from
+      from pricing.prices as p
+      where p.provider = p_key.provider
+        and p.model = p_key.model
+        and p.service_tier = p_service_tier
+        and p.effective_from > p_now
+    ) as t
+    order by t.at
+  );
 
   foreach v_at in array v_times loop
     v_old := private.list_price_at(p_key, p_service_tier, v_at);
@@ -1602,10 +1720,14 @@ begin
     );
     continue when v_old.rates is not distinct from v_rates
       or v_old.id is null and v_rates is null;
+    v_is_kept := v_old.source <> p_source and v_old.rates is not null;
+    continue when v_is_kept
+      and v_change.change = 'kept'
+      and (v_change.old_rates, v_change.new_rates) is not distinct from (v_old.rates, v_rates);
     v_change.effective_from := v_at;
     v_change.old_rates := v_old.rates;
     v_change.new_rates := v_rates;
-    if v_old.source <> p_source and v_old.rates is not null then
+    if v_is_kept then
       v_change.change := 'kept';
     else
       perform private.add_price(
@@ -1657,7 +1779,8 @@ $$;
 comment on function private.assert_price_list(jsonb) is
   'Refuses anything but an object of providers, names and prices. Errors: 22023.';
 
--- Providers, models and what they are called, as a list has them; what was named by hand stays.
+-- Providers, models and what they are called, as a list has them; what was named by hand or by
+-- another list stays.
 create function private.load_names(p_source text, p_list jsonb)
 returns void
 language plpgsql
@@ -1668,17 +1791,21 @@ begin
   insert into pricing.providers as p (id, name)
   select e.id, e.name from jsonb_to_recordset(p_list -> 'providers') as e (id text, name text)
   on conflict (id) do update set name = excluded.name where p.name <> excluded.name;
-  insert into pricing.provider_names as n (name, provider)
-  select a.name, e.id
+  delete from pricing.provider_names as n where n.source = p_source;
+  insert into pricing.provider_names (name, provider, source)
+  select a.name, e.id, p_source
   from jsonb_to_recordset(p_list -> 'providers') as e (id text, aliases jsonb)
   cross join lateral jsonb_array_elements_text(e.aliases) as a (name)
-  on conflict (name) do update
-  set provider = excluded.provider where n.provider <> excluded.provider;
+  on conflict (name) do nothing;
   insert into pricing.models (provider, id)
   select distinct e.provider, e.model
   from jsonb_to_recordset(p_list -> 'prices') as e (provider text, model text)
   on conflict (provider, id) do nothing;
 
+  -- A pattern that is none would fail every call that meets it.
+  perform '' ~ e.name
+  from jsonb_to_recordset(p_list -> 'names') as e (match text, name text)
+  where e.match = 'regex';
   delete from pricing.model_names as n where n.source = p_source;
   insert into pricing.model_names (
     provider, match, name, rank, model_provider, model, is_default, source
@@ -1724,8 +1851,8 @@ begin
   perform private.assert_text('p_version', p_version);
   if p_source in ('manual', 'contract') then
     perform private.reject_argument('p_source', 'must not be manual or contract');
-  elsif p_max_age <= interval '0' then
-    perform private.reject_argument('p_max_age', 'must be above 0');
+  elsif p_max_age <= interval '0' or p_max_age > interval '100 years' then
+    perform private.reject_argument('p_max_age', 'must be above 0 and at most 100 years');
   end if;
   perform private.assert_price_list(p_list);
   perform private.lock_prices();
@@ -1779,7 +1906,7 @@ begin
     );
   end loop;
 exception
-  when data_exception or integrity_constraint_violation then
+  when data_exception or integrity_constraint_violation or cardinality_violation then
     -- What cannot be read as what it must be says so in PostgreSQL's own words.
     if sqlstate = '22023' then
       raise;
@@ -1965,7 +2092,9 @@ private.cost_at(jsonb, jsonb),
 private.listed_tier(text),
 private.find_provider(text),
 private.find_model(text, text),
+private.match_plain_name(text, text),
 private.match_name(text, text),
+private.find_listed(text, text),
 private.find_markup(uuid, text, text, timestamptz, timestamptz),
 private.find_price(uuid, text, text, text, timestamptz, timestamptz),
 private.quote_model(uuid, text, text, text, timestamptz, timestamptz),
@@ -1982,6 +2111,7 @@ private.assert_effective_from(timestamptz),
 pricing.set_price(text, text, jsonb, timestamptz, text, uuid),
 pricing.set_markup(uuid, numeric, text, text, timestamptz),
 private.list_price_at(private.model_key, text, timestamptz),
+private.announcements(private.model_key, text, timestamptz),
 private.load_price(text, private.model_key, text, timestamptz[], jsonb[], timestamptz),
 private.assert_price_list(jsonb),
 private.load_names(text, jsonb),
@@ -2001,7 +2131,9 @@ private.cost_at(jsonb, jsonb),
 private.listed_tier(text),
 private.find_provider(text),
 private.find_model(text, text),
+private.match_plain_name(text, text),
 private.match_name(text, text),
+private.find_listed(text, text),
 private.find_markup(uuid, text, text, timestamptz, timestamptz),
 private.find_price(uuid, text, text, text, timestamptz, timestamptz),
 private.quote_model(uuid, text, text, text, timestamptz, timestamptz),

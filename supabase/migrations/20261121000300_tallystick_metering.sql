@@ -332,7 +332,8 @@ comment on type metering.settlement is
 create type metering.cost_basis as enum ('priced', 'stated', 'estimated');
 comment on type metering.cost_basis is
   'priced: counts times rates. stated: a trusted server said what it cost; a price beside it was '
-  'not followed. estimated: nobody reported what was used, so counts or cost are a guess.';
+  'not followed. estimated: a guess, as nobody reported what was used, or the service tier that '
+  'served it has no price of its own.';
 
 create type metering.zero_cost_reason as enum (
   'stated', 'free_model', 'full_discount', 'below_precision'
@@ -1398,7 +1399,11 @@ begin
       perform private.reject_argument('p_scope_id', 'must be the id of the ' || p_scope);
     end if;
     v_scope_id := lower(p_scope_id);
-  elsif p_scope in ('api_key', 'model') then
+  elsif p_scope = 'model' then
+    -- By its listed name it is capped whatever a call names it.
+    perform private.assert_text('p_scope_id', p_scope_id);
+    v_scope_id := coalesce((private.find_model(null, p_scope_id)).model, p_scope_id);
+  elsif p_scope = 'api_key' then
     perform private.assert_text('p_scope_id', p_scope_id);
   elsif p_scope = 'tag' then
     perform private.assert_text('p_scope_id', p_scope_id);
@@ -2766,11 +2771,101 @@ create type private.estimate as (
   listed_model text,
   input_usd numeric,
   usd_per_output_token numeric,
+  is_free boolean,
   reason text
 );
 
 comment on type private.estimate is
   'What to hold for a call, the least it may be cut to, and by which price; or why there is none.';
+
+-- True where nothing of a tier costs anything.
+create function private.is_free(p_tier jsonb, p_percent numeric)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_percent is not distinct from -100 or not exists (
+    select from jsonb_each_text(p_tier - 'above_input_tokens') as r where r.value::numeric > 0
+  );
+end
+$$;
+
+comment on function private.is_free(jsonb, numeric) is
+  'True where every rate of a tier is 0, or the markup takes all of it.';
+
+-- What a prompt costs by a price, and each token of the answer. Which output is reasoning is not
+-- known beforehand, so the dearer rate of both is taken.
+create function private.estimate_at(p_quote private.quote, p_input_tokens bigint)
+returns private.estimate
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tier constant jsonb := private.rates_of_prompt(p_quote.rates, p_input_tokens);
+  v_estimate private.estimate;
+begin
+  v_estimate.price_id := p_quote.price_id;
+  v_estimate.markup_id := p_quote.markup_id;
+  v_estimate.is_free := private.is_free(v_tier, p_quote.percent);
+  v_estimate.input_usd := private.marked_up(
+    (
+      coalesce(p_input_tokens, 0) * (v_tier ->> 'input_tokens')::numeric
+      + (v_tier ->> 'requests')::numeric
+    ) * 0.000001,
+    p_quote.percent
+  );
+  v_estimate.usd_per_output_token := private.marked_up(
+    greatest(
+      (v_tier ->> 'output_tokens')::numeric, (v_tier ->> 'reasoning_tokens')::numeric
+    ) * 0.000001,
+    p_quote.percent
+  );
+  return v_estimate;
+end
+$$;
+
+comment on function private.estimate_at(private.quote, bigint) is
+  'An estimate of the input and of each output token by a price; without what is to be held.';
+
+-- What an estimate comes to, US dollars: more than nothing, unless the model is free. A grant of
+-- nothing would be one that no budget refuses.
+create function private.estimated_cost(
+  p_estimate private.estimate,
+  p_input_tokens bigint,
+  p_max_output_tokens bigint,
+  p_stated numeric
+)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cost numeric := private.round_half_even(
+    p_estimate.input_usd + coalesce(p_max_output_tokens, 0) * p_estimate.usd_per_output_token, 12
+  );
+begin
+  if v_cost >= 1e12 then
+    perform private.reject_argument(
+      'p_input_tokens, p_max_output_tokens', 'must cost below 1000000000000'
+    );
+  elsif v_cost = 0 and not p_estimate.is_free then
+    if coalesce(p_input_tokens, 0) + coalesce(p_max_output_tokens, 0) = 0 and p_stated is null then
+      perform private.reject_argument(
+        'p_input_tokens, p_max_output_tokens', 'must not both be 0'
+      );
+    end if;
+    v_cost := 1e-12;
+  end if;
+  return greatest(v_cost, p_stated);
+end
+$$;
+
+comment on function private.estimated_cost(private.estimate, bigint, bigint, numeric) is
+  'What to hold by a price: the larger of tokens and stated cost. Errors: 22023.';
 
 -- Estimates a call from its token counts, its stated cost, or both.
 --
@@ -2790,12 +2885,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now constant timestamptz := private.clock_now();
   v_is_server_stated constant boolean := p_estimated_cost is not null and private.is_trusted_caller();
+  v_has_tokens constant boolean := coalesce(p_input_tokens, p_max_output_tokens) is not null;
   v_quote private.quote;
-  v_tier jsonb;
+  v_listed private.model_key;
   v_estimate private.estimate;
-  v_priced numeric;
 begin
   if p_estimated_cost is not null then
     if private.assert_money('p_estimated_cost', p_estimated_cost) = 0 then
@@ -2807,46 +2901,31 @@ begin
     );
   end if;
 
-  v_estimate.cost := p_estimated_cost;
-  if not v_is_server_stated or coalesce(p_input_tokens, p_max_output_tokens) is not null then
+  if v_is_server_stated and not v_has_tokens then
+    v_listed := private.find_listed(p_hold.provider, p_hold.model);
+  else
     v_quote := private.quote_model(
-      p_hold.organization_id, p_hold.provider, p_hold.model, p_hold.service_tier, v_now, 'infinity'
+      p_hold.organization_id, p_hold.provider, p_hold.model, p_hold.service_tier,
+      private.clock_now(), 'infinity'
     );
-    if v_quote.reason is not null and not v_is_server_stated then
+    v_listed := row(v_quote.provider, v_quote.model)::private.model_key;
+    if v_quote.reason is null then
+      v_estimate := private.estimate_at(v_quote, p_input_tokens);
+    elsif not v_is_server_stated then
       v_estimate.reason := v_quote.reason;
-      return v_estimate;
     end if;
   end if;
-  if v_quote.price_id is not null and v_quote.reason is null then
-    v_tier := private.rates_of_prompt(v_quote.rates, p_input_tokens);
-    v_estimate.price_id := v_quote.price_id;
-    v_estimate.markup_id := v_quote.markup_id;
-    v_estimate.provider := v_quote.provider;
-    v_estimate.listed_model := nullif(v_quote.model, p_hold.model);
-    v_estimate.input_usd := private.marked_up(
-      (
-        coalesce(p_input_tokens, 0) * (v_tier ->> 'input_tokens')::numeric
-        + (v_tier ->> 'requests')::numeric
-      ) * 0.000001,
-      v_quote.percent
+  v_estimate.provider := v_listed.provider;
+  v_estimate.listed_model := nullif(v_listed.model, p_hold.model);
+  if v_estimate.reason is not null then
+    return v_estimate;
+  end if;
+
+  v_estimate.cost := p_estimated_cost;
+  if not v_is_server_stated then
+    v_estimate.cost := private.estimated_cost(
+      v_estimate, p_input_tokens, p_max_output_tokens, p_estimated_cost
     );
-    v_estimate.usd_per_output_token := private.marked_up(
-      greatest(
-        (v_tier ->> 'output_tokens')::numeric, (v_tier ->> 'reasoning_tokens')::numeric
-      ) * 0.000001,
-      v_quote.percent
-    );
-    v_priced := private.round_half_even(
-      v_estimate.input_usd + coalesce(p_max_output_tokens, 0) * v_estimate.usd_per_output_token, 12
-    );
-    if not v_is_server_stated then
-      if v_priced >= 1e12 then
-        perform private.reject_argument(
-          'p_input_tokens, p_max_output_tokens', 'must cost below 1000000000000'
-        );
-      end if;
-      v_estimate.cost := greatest(p_estimated_cost, v_priced);
-    end if;
   end if;
   v_estimate.minimum := private.assert_minimum(
     p_allow_partial, p_minimum, v_estimate.cost,
@@ -2966,20 +3045,22 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- The time of a hold is cut to the millisecond; a price of that millisecond held already.
+  v_at constant timestamptz := p_hold.created_at + interval '999 microseconds';
   v_pinned private.quote;
   v_served private.quote;
 begin
   if p_hold.price_id is null then
     return private.quote_model(
-      p_hold.organization_id, p_hold.provider, p_hold.model,
-      coalesce(p_served_tier, p_hold.service_tier), p_hold.created_at, 'infinity'
+      p_hold.organization_id, p_hold.provider, coalesce(p_hold.listed_model, p_hold.model),
+      coalesce(p_served_tier, p_hold.service_tier), v_at, 'infinity'
     );
   end if;
   v_pinned := private.pinned_price(p_hold.organization_id, p_hold.price_id, p_hold.markup_id);
   if private.listed_tier(p_served_tier) <> v_pinned.service_tier and p_served_tier is not null then
     v_served := private.find_price(
       p_hold.organization_id, v_pinned.provider, v_pinned.model, private.listed_tier(p_served_tier),
-      p_hold.created_at, p_hold.created_at
+      v_at, v_at
     );
     if v_served.price_id is not null then
       return v_served;
@@ -3031,8 +3112,15 @@ begin
       perform private.reject_argument('p_cost', 'must be stated: no price is known for the model');
     end if;
     v_costing.cost := private.cost_at(v_costing.rates, v_costing.counts);
+    -- A tier without a price is charged by the pinned one, which is a guess.
     v_costing.basis := (
-      case when p_measured.is_estimate then 'estimated' else 'priced' end
+      case
+        when p_measured.is_estimate
+          or private.listed_tier(p_measured.service_tier) <> v_quote.service_tier
+          and p_measured.service_tier is not null
+          then 'estimated'
+        else 'priced'
+      end
     )::metering.cost_basis;
     if v_costing.cost >= 1e12 then
       perform private.reject_argument('p_usage', 'must cost below 1000000000000');
@@ -3267,14 +3355,13 @@ comment on function private.assert_minimum(boolean, numeric, numeric, numeric) i
   'The least that may be granted: all of it, or, where less will do, p_minimum or p_default. '
   'Errors: 22023.';
 
--- Denies a call that has no price. What a call with the same request id made before, when it had
--- one, is found all the same.
-create function private.deny_unpriced(
-  p_hold metering.holds,
-  p_estimate private.estimate,
+-- What a call with this request id made before: its open hold, said in tokens of the price it was
+-- made by, or its settlement. Null where it is to be decided.
+create function private.repeated_spend(
+  p_organization_id uuid,
   p_request_id text,
   p_content_hash text,
-  p_scope_keys text[],
+  p_input_tokens bigint,
   p_now timestamptz
 )
 returns metering.spend_decision
@@ -3283,28 +3370,58 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_decision metering.spend_decision;
+  v_decision metering.spend_decision := private.present_decision(
+    p_organization_id,
+    private.find_request(p_organization_id, 'authorize', p_request_id, p_content_hash), p_now
+  );
+  v_hold metering.holds;
+begin
+  if v_decision.decision = 'granted' then
+    select * into v_hold
+    from metering.holds as h
+    where h.organization_id = p_organization_id and h.id = v_decision.hold_id;
+    if v_hold.price_id is not null then
+      return private.with_affordable_tokens(
+        v_decision,
+        private.estimate_at(
+          private.pinned_price(p_organization_id, v_hold.price_id, v_hold.markup_id),
+          p_input_tokens
+        )
+      );
+    end if;
+  end if;
+  return v_decision;
+end
+$$;
+
+comment on function private.repeated_spend(uuid, text, text, bigint, timestamptz) is
+  'The decision a repeated request gets; its decision is null where there is none yet. Errors: '
+  'TS409.';
+
+-- Denies a call that has no price.
+create function private.deny_unpriced(
+  p_hold metering.holds,
+  p_estimate private.estimate,
+  p_scope_keys text[],
+  p_now timestamptz
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 begin
   perform private.assert_covered(
     p_hold, private.survey(p_hold.organization_id, p_scope_keys, p_now, null)
   );
-  if p_request_id is not null then
-    v_decision := private.present_decision(
-      p_hold.organization_id,
-      private.find_request(p_hold.organization_id, 'authorize', p_request_id, p_content_hash), p_now
-    );
-    if v_decision.decision is not null then
-      return v_decision;
-    end if;
-  end if;
   return private.denied_as_unpriced(p_estimate);
 end
 $$;
 
 comment on function private.deny_unpriced(
-  metering.holds, private.estimate, text, text, text[], timestamptz
+  metering.holds, private.estimate, text[], timestamptz
 ) is
-  'The decision on a call without a price. Errors: TS404, TS409.';
+  'The decision on a call without a price. Errors: TS404.';
 
 -- The body of authorize_spend and of each item of its batch form, which has gathered at
 -- p_still_since: the time of the call is then that, so no tenant may call this.
@@ -3344,6 +3461,9 @@ declare
   v_provider text := p_provider;
   v_cost numeric := p_estimated_cost;
   v_estimate private.estimate;
+  v_listed private.model_key;
+  v_decision metering.spend_decision;
+  v_is_plain boolean;
   v_tags constant jsonb := coalesce(p_tags, '{}');
   v_seconds constant numeric := extract(epoch from p_expires_in);
   v_content_hash text;
@@ -3352,7 +3472,7 @@ declare
   v_coverage private.coverage;
   v_survey private.coverage;
 begin
-  if (
+  v_is_plain := (
     private.is_trusted_caller()
     and p_organization_id is not null
     and p_estimated_cost > 0 and p_estimated_cost < 1e12
@@ -3365,7 +3485,8 @@ begin
     and v_seconds > 0 and v_seconds <= 86400
     and not p_allow_partial and p_minimum is null
     and (p_request_id is null or p_request_id ~ '\S' and length(p_request_id) <= 255)
-  ) is not true then
+  ) is true;
+  if not v_is_plain then
     v_hold := private.draft_hold(
       p_organization_id, p_model, p_input_tokens, p_max_output_tokens, p_workflow_id, p_run_id,
       p_venture_id, p_user_id, p_api_key_id, p_tags, p_provider, p_service_tier
@@ -3374,12 +3495,7 @@ begin
     if p_request_id is not null then
       perform private.assert_text('p_request_id', p_request_id);
     end if;
-    v_estimate := private.estimate_call(
-      v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
-    );
     v_user_id := v_hold.user_id;
-    v_provider := coalesce(p_provider, v_estimate.provider);
-    v_cost := v_estimate.cost;
   end if;
   if p_request_id is not null then
     v_content_hash := private.content_hash(
@@ -3392,12 +3508,33 @@ begin
     );
   end if;
 
+  if v_is_plain then
+    v_listed := private.find_listed(null, p_model);
+    v_provider := v_listed.provider;
+    v_estimate.listed_model := nullif(v_listed.model, p_model);
+  else
+    if p_request_id is not null then
+      v_decision := private.repeated_spend(
+        p_organization_id, p_request_id, v_content_hash, p_input_tokens,
+        case when p_still_since is null then v_now else timestamptz '-infinity' end
+      );
+      if v_decision.decision is not null then
+        return v_decision;
+      end if;
+    end if;
+    v_estimate := private.estimate_call(
+      v_hold, p_estimated_cost, p_input_tokens, p_max_output_tokens, p_allow_partial, p_minimum
+    );
+    v_provider := coalesce(p_provider, v_estimate.provider);
+    v_cost := v_estimate.cost;
+  end if;
+
   v_keys := private.scope_keys(
     p_workflow_id, p_run_id, p_venture_id, v_user_id, p_api_key_id,
     coalesce(p_model, 'unknown'), v_estimate.listed_model, v_tags
   );
   if v_estimate.reason is not null then
-    return private.deny_unpriced(v_hold, v_estimate, p_request_id, v_content_hash, v_keys, v_now);
+    return private.deny_unpriced(v_hold, v_estimate, v_keys, v_now);
   end if;
   v_coverage := private.cover(p_organization_id, v_keys, v_now);
   if v_coverage.grantable < v_cost then
@@ -3997,8 +4134,8 @@ $$;
 comment on function private.settle_at_once(metering.holds, private.costing) is
   'Books an open hold that covers its cost in a single attempt; null where that does not do.';
 
--- True where a usage is what a repeated settlement says. The one request a call is may have been
--- added to its counts.
+-- True where a usage is what a repeated settlement says. That a call is one request need not be
+-- said, nor which tier served it if it was the one asked for.
 create function private.is_settled_as(
   p_usage public.ai_usage_ledger,
   p_measured private.measurement,
@@ -4010,11 +4147,16 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return p_usage.token_counts in (p_measured.counts, p_measured.counts || '{"requests": 1}')
+  return '{"requests": 1}' || p_usage.token_counts = '{"requests": 1}' || p_measured.counts
+    and p_usage.service_tier is not distinct from coalesce(
+      p_measured.service_tier, p_usage.service_tier
+    )
+    and (not p_measured.is_estimate or p_usage.cost_basis = 'estimated')
     and case
-      when p_cost is null then p_usage.price_id is not null and p_usage.cost_basis <> 'stated'
+      when p_cost is null
+        then p_usage.cost = private.cost_at(p_usage.rates, p_usage.token_counts)
       else p_usage.cost = p_cost
-    end;
+    end is true;
 end
 $$;
 
@@ -4058,7 +4200,8 @@ begin
     v_content_hash := private.content_hash(
       row(
         private.assert_text('p_request_id', p_request_id), p_hold_id,
-        private.canonical_text(p_usage), trim_scale(p_cost)
+        '{"requests": 1}' || v_measured.counts, v_measured.service_tier, v_measured.is_estimate,
+        trim_scale(p_cost)
       )::text
     );
     perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
@@ -4166,6 +4309,8 @@ declare
   v_usage public.ai_usage_ledger;
   v_coverage private.coverage;
   v_content_hash text;
+  v_listed private.model_key;
+  v_keys text[];
 begin
   v_usage.workflow_id := private.assert_id('p_workflow_id', p_workflow_id);
   v_usage.organization_id := private.assert_id('p_organization_id', p_organization_id);
@@ -4182,6 +4327,9 @@ begin
   if p_cost = 0 and v_usage.token_counts <> '{}' then
     v_usage.zero_cost_reason := 'stated';
   end if;
+  v_listed := private.find_listed(null, p_model);
+  v_usage.provider := v_listed.provider;
+  v_usage.listed_model := nullif(v_listed.model, p_model);
   v_usage.tags := '{}';
   v_usage.settlement := 'without_hold';
   v_usage.unheld_usd := p_cost;
@@ -4197,18 +4345,13 @@ begin
     end if;
   end if;
 
-  v_coverage := private.cover(
-    p_organization_id,
-    private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
-    private.clock_now()
+  v_keys := private.scope_keys(
+    p_workflow_id, null, null, null, null, p_model, v_usage.listed_model, '{}'
   );
+  v_coverage := private.cover(p_organization_id, v_keys, private.clock_now());
   if p_cost = 0 then
     -- A change of nothing passes in any window, so it must be known beforehand which is open.
-    v_coverage := private.survey(
-      p_organization_id,
-      private.scope_keys(p_workflow_id, null, null, null, null, p_model, null, '{}'),
-      private.clock_now(), null
-    );
+    v_coverage := private.survey(p_organization_id, v_keys, private.clock_now(), null);
   end if;
   -- A workflow has a budget of its own from birth.
   if v_coverage.has_workflow is not true then
@@ -5837,7 +5980,11 @@ private.affordable_tokens(numeric, private.estimate),
 private.with_affordable_tokens(metering.spend_decision, private.estimate),
 private.price_of_hold(metering.holds, text),
 private.cost_call(metering.holds, private.measurement, numeric),
-private.deny_unpriced(metering.holds, private.estimate, text, text, text[], timestamptz),
+private.deny_unpriced(metering.holds, private.estimate, text[], timestamptz),
+private.repeated_spend(uuid, text, text, bigint, timestamptz),
+private.is_free(jsonb, numeric),
+private.estimate_at(private.quote, bigint),
+private.estimated_cost(private.estimate, bigint, bigint, numeric),
 private.granted(metering.holds, text[], numeric),
 private.present_decision(uuid, uuid, timestamptz),
 private.is_over(uuid, uuid),
@@ -5922,6 +6069,9 @@ private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
 private.denied_as_exceeded(private.coverage),
 private.denied_as_unpriced(private.estimate),
+private.is_free(jsonb, numeric),
+private.estimate_at(private.quote, bigint),
+private.estimated_cost(private.estimate, bigint, bigint, numeric),
 private.estimate_call(metering.holds, numeric, bigint, bigint, boolean, numeric),
 private.affordable_tokens(numeric, private.estimate),
 private.with_affordable_tokens(metering.spend_decision, private.estimate),

@@ -132,7 +132,7 @@ class Caller:
             workflow_id=tenant.workflow,
             user_id=self._dice.choice(USERS),
             model=self._dice.choice(MODELS + ALIASES),
-            input_tokens=self._dice.randint(0, 5),
+            input_tokens=self._dice.randint(1, 5),
             max_output_tokens=self._dice.randint(0, 5),
             tags=Jsonb({"team": self._dice.choice(TEAMS)}),
             expires_in=self._dice.choice(EXPIRIES),

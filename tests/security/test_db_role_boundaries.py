@@ -420,6 +420,8 @@ PURE = {
     "private.affordable_tokens",
     "private.denied_as_exceeded",
     "private.denied_as_unpriced",
+    "private.estimate_at",
+    "private.estimated_cost",
     "private.granted_limit",
     "private.scope_keys",
     "private.scope_keys_of",

@@ -1,6 +1,6 @@
 -- From token counts to a hold, from a usage to a cost: by one price, whatever holds meanwhile.
 begin;
-select plan(71);
+select plan(84);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temp table scene as
@@ -55,6 +55,8 @@ from (
     'output that may be reasoning is held as the dearer, with the request'),
   ('gratis', 1000, 10, null, null, 'granted 0', 'a free model holds nothing'),
   ('embed', 1000, 0, null, null, 'granted 0.001', 'a model whose output is free'),
+  ('embed', 0, 10, null, null, 'granted 0.000000000001', 'only of what is free: not for nothing'),
+  ('tiny', 1, 0, null, null, 'granted 0.000000000001 0', 'less than can be held: not for nothing'),
   ('unknown', 1000, 10, 0.003, null, 'granted 0.003', 'a server may state what no price says'),
   ('unknown', 1000, 10, null, null, 'denied unpriced_model', 'without that it is denied'),
   ('gpt', 1000, 10, null, 'scale', 'denied unpriced_model', 'so is a tier without a price'),
@@ -67,6 +69,7 @@ from (
   values
   ($$'gpt', 1000, null$$, 'no word on the output'), ($$'gpt', null, 500$$, 'none on the input'),
   ($$'gpt', null, null$$, 'none at all'), ($$'gpt', -1, 500$$, 'negative tokens'),
+  ($$'gpt', 0, 0$$, 'a call of no tokens'),
   ($$'gpt', 1000, 500, 0$$, 'a stated estimate of nothing'),
   ($$'gpt', 9223372036854775807, 9223372036854775807$$, 'an estimate of a trillion')
 ) as v (arguments, description);
@@ -128,19 +131,42 @@ from (
   ('embed', 'granted')
 ) as v (model, answer);
 select set_config('role', 'none', true);
-select u.model from scene, metering.remove_budget(org, 'model', 'gpt', 'total') as u (model);
+-- Also for calls whose cost is stated, and for what is recorded without a hold.
+select is(
+  (select concat_ws(' ', decision, reason) from pg_temp.ask(model, null, null, 1)), answer,
+  'a server states what it costs, called as ' || model
+)
+from (
+  values ('gpt', 'denied budget_exceeded'), ('openai/gpt-2026', 'denied budget_exceeded'),
+  ('embed', 'granted')
+) as v (model, answer);
+select record_usage_and_increment(workflow, org, 'GPT-2026', 1, 1, 0.001) from scene;
+select results_eq(
+  $$select model::text, listed_model::text, provider::text, b.settled
+    from ai_usage_ledger, scene, tests.figures(tests.budget(org, 'model', 'gpt', 'total')) as b$$,
+  $$values ('GPT-2026', 'gpt', 'openai', 0.001)$$, 'what is recorded without a hold counts on it'
+);
+select is(
+  (metering.set_budget(org, 'model', 'openai/gpt-2026', 'total', 2)).scope_key::text, 'model:gpt',
+  'a cap on an alias is one on the model'
+)
+from scene;
+select u.model from scene, metering.remove_budget(org, 'model', 'GPT-2026', 'total') as u (model);
 
 -- Settlements ------------------------------------------------------------------------------------
 
 create function pg_temp.used(
-  p_usage jsonb, p_cost numeric default null, p_model text default 'gpt', p_tier text default null
+  p_usage jsonb, p_cost numeric default null, p_model text default 'gpt', p_tier text default null,
+  p_estimate numeric default null
 )
 returns public.ai_usage_ledger language plpgsql as $$
 declare
   v_usage public.ai_usage_ledger;
 begin
   select u.* into v_usage
-  from settle_spend((pg_temp.ask(p_model, 1000, 500, p_tier => p_tier)).hold_id, p_usage, p_cost) as u;
+  from settle_spend(
+    (pg_temp.ask(p_model, 1000, 500, p_estimate, p_tier)).hold_id, p_usage, p_cost
+  ) as u;
   return v_usage;
 end
 $$;
@@ -179,8 +205,8 @@ from (
     '0.0025 priced t default', 'served less than was asked for'),
   ('{"input_tokens": 1000}', null, 'gpt', 'priority', '0.005 priced t priority',
     'served as asked for, as far as is known'),
-  ('{"input_tokens": 1000, "service_tier": "scale"}', null, 'gpt', null, '0.0025 priced t scale',
-    'a tier without a price is charged by the price that was pinned'),
+  ('{"input_tokens": 1000, "service_tier": "scale"}', null, 'gpt', null, '0.0025 estimated t scale',
+    'a tier without a price is charged by the price that was pinned: a guess'),
   ('{"input_tokens": 1001, "output_tokens": 1}', null, 'long', null, '0.002005 priced t',
     'the context tier of what was used'),
   ('{"output_tokens": 1}', null, 'thinker', null, '0.001002 priced t', 'a request is charged once'),
@@ -192,7 +218,27 @@ from (
 
 -- The price that was pinned ----------------------------------------------------------------------
 
+-- The id of a hold says when it was made to the millisecond; its prices began within that too.
+select tests.freeze_clock('2026-03-10 12:00:00.0005+00');
+select (pricing.set_price('acme', 'embed', '{"input_tokens": 7, "output_tokens": 0}',
+  p_service_tier => 'priority')).id;
+select is(
+  (select trim_scale(cost)
+    from pg_temp.used('{"input_tokens": 1000, "service_tier": "priority"}', p_model => 'embed')),
+  0.007, 'a price as old as the call is one that was known'
+);
+
 create temp table pinned as select (pg_temp.ask('gpt', 1000, 500)).hold_id as hold;
+create temp table aliased as
+select (pg_temp.ask('gpt-2026', null, null, 1)).hold_id as hold;
+select tests.cap(org, 'tag', 'team=retrying', 'total', 0.004) from scene;
+create function pg_temp.retry() returns text language sql as $$
+  select concat_ws(' ', decision, hold_id, held_usd, affordable_output_tokens) from pg_temp.ask(
+    'gpt', 1000, 500, p_partial => true, p_minimum => 0.003, p_request => 'partly',
+    p_tags => '{"team": "retrying"}'
+  )
+$$;
+create temp table partly as select pg_temp.retry() as answer;
 create temp table unpinned as select (pg_temp.ask('unknown', 1000, 500, 1)).hold_id as hold;
 create temp table tiered as select (pg_temp.ask('gpt', 1000, 500)).hold_id as hold;
 create temp table keyed as select (pg_temp.ask('gpt', 1000, 500, p_request => 'r')).hold_id as hold;
@@ -217,6 +263,16 @@ select is(
   'by another tier''s as it was known then'
 )
 from tiered;
+select is(pg_temp.retry(), answer, 'a retry is answered in tokens of the price it was made by')
+from partly;
+select (pricing.set_model_name('openai', 'gpt-2026', 'gpt-7')).model
+from pricing.set_price('openai', 'gpt-7', '{"input_tokens": 9, "output_tokens": 9}', '2026-01-01');
+select is(
+  (select concat_ws(' ', trim_scale(cost), listed_model)
+    from settle_spend(hold, '{"input_tokens": 1000}')),
+  '0.1 gpt', 'an alias that has come to mean another model since does not'
+)
+from aliased;
 select is(
   trim_scale((settle_spend(hold, '{"input_tokens": 1000}')).cost), 0.006,
   'one without a price by the price that is now known to have held then, with its markup'
@@ -279,6 +335,8 @@ create temp table checked as select pricing.load_prices('list', '1', '{
   "prices": [{"provider": "l", "model": "listed", "service_tier": null, "effective_from": "-infinity",
     "rates": {"input_tokens": 1, "output_tokens": 1}}]}', '1 day') as change;
 create temp table early as select (pg_temp.ask('listed', 1000, 0)).hold_id as hold;
+create temp table stated as select (pg_temp.ask('listed', null, null, 1)).hold_id as hold;
+select (pricing.set_markup(org, 50)).id from scene;
 select tests.freeze_clock('2026-03-12 00:00:01+00');
 select is(
   (select concat_ws(' ', decision, reason) from pg_temp.ask('listed', 1000, 0)), 'denied stale_price',
@@ -286,6 +344,15 @@ select is(
 );
 select is((settle_spend(hold, '{"input_tokens": 1000}')).cost_basis::text, 'priced', 'but it settles')
 from early;
+select is(
+  (select concat_ws(' ', decision, held_usd) from pg_temp.ask('listed', 1000, 0, 0.5)), 'granted 0.5',
+  'and a server may state a cost'
+);
+select is(
+  (select concat_ws(' ', trim_scale(cost), rates ->> 'input_tokens')
+    from pg_temp.used('{"input_tokens": 1000}', null, 'listed', null, 1)),
+  '0.0015 1.5', 'that is settled by the stale price, with the markup on it'
+);
 
 select is_empty('select * from audit.verify_integrity()', 'the books agree');
 

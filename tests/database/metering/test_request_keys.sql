@@ -1,6 +1,6 @@
 -- A retry finds what the first call did: the present state of what its request id names.
 begin;
-select plan(75);
+select plan(82);
 
 select tests.freeze_clock('2026-03-10 12:00:00+00');
 create temp table scene as
@@ -266,11 +266,14 @@ from (
   values
   ('{"input_tokens": 10}', 0.5, 'settle', 'the same'),
   ('{"output_tokens": null, "input_tokens": 10}', 0.500, 'settle', 'the same in other words'),
+  ('{"input_tokens": 10, "requests": 1, "is_estimate": false}', 0.5, 'settle', 'what goes without saying'),
+  ('{"input_tokens": 10, "requests": 1, "is_estimate": false}', 0.5, 'settle',
+    'what goes without saying'),
   ('{"input_tokens": 10}', 0.5, null, 'no request id'),
   ('{"input_tokens": 10}', 0.5, 'other', 'another request id')
 ) as v (usage, cost, request_id, description);
 select throws_ok(
-  format('select settle_spend(%L, %L, %s, %L)', case v.which when 'one' then one else another end,
+  format('select settle_spend(%L, %L, %L, %L)', case v.which when 'one' then one else another end,
     v.usage, v.cost, v.request_id),
   'TS409', null, 'settled again with ' || v.description || ', it is refused'
 )
@@ -280,7 +283,12 @@ from to_settle, (
   ('one', '{"input_tokens": 11}', 0.5, null, 'other tokens'),
   ('one', '{"cache_read_tokens": 10}', 0.5, null, 'tokens of another input class'),
   ('one', null, 0.5, null, 'no tokens'),
-  ('one', '{"input_tokens": 10, "requests": 1}', 0.5, 'settle', 'the same id and more to say'),
+  ('one', '{"input_tokens": 10, "requests": 2}', 0.5, 'settle', 'the same id and more requests'),
+  ('one', '{"input_tokens": 10, "requests": 2}', 0.5, null, 'more requests'),
+  ('one', '{"input_tokens": 10, "requests": 0}', 0.5, null, 'no request'),
+  ('one', '{"input_tokens": 10, "service_tier": "flex"}', 0.5, null, 'another service tier'),
+  ('one', '{"input_tokens": 10, "is_estimate": true}', 0.5, null, 'what was certain as a guess'),
+  ('one', '{"input_tokens": 10}', null, null, 'no cost where one was stated'),
   ('another', '{"input_tokens": 10}', 0.5, 'settle', 'the id of another hold')
 ) as v (which, usage, cost, request_id, description);
 select is(pg_temp.bound('other'), null, 'what is settled already binds no further id');

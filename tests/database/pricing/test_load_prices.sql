@@ -1,6 +1,6 @@
 -- A whole price list: what it changes, what it leaves, and that a bad one changes nothing.
 begin;
-select plan(34);
+select plan(47);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create function pg_temp.entry(
@@ -113,7 +113,43 @@ select results_eq(
   $$values ('added b standard 2026-03-21 00:00:00 nothing -> 8')$$, 'what is there again begins again'
 );
 
+-- What is announced for a tier that has no price now is taken over once, and called off.
+create function pg_temp.flex(p_at timestamptz) returns text language sql as $$
+  select p.rates -> 0 ->> 'input_tokens' from pricing.price_history as p
+  where p.model = 'b' and p.service_tier = 'flex'
+    and p.effective_from <= p_at and p_at < coalesce(p.effective_until, 'infinity')
+$$;
+select results_eq(
+  $$select said from pg_temp.load(pg_temp.list(pg_temp.entry('a', 3, '2026-03-15'),
+      pg_temp.entry('b', 8), pg_temp.entry('b', 1, '2026-07-01', 'flex'),
+      pg_temp.entry('b', 2, '2026-08-01', 'flex')), '6b')$$,
+  $$values ('added b flex 2026-07-01 00:00:00 nothing -> 1'),
+    ('changed b flex 2026-08-01 00:00:00 1 -> 2')$$, 'a tier that is announced'
+);
+select is_empty(
+  $$select said from pg_temp.load(pg_temp.list(pg_temp.entry('a', 3, '2026-03-15'),
+      pg_temp.entry('b', 8), pg_temp.entry('b', 1, '2026-07-01', 'flex'),
+      pg_temp.entry('b', 2, '2026-08-01', 'flex')), '6b')$$, 'is announced once'
+);
+select results_eq(
+  $$select said from pg_temp.load(pg_temp.list(pg_temp.entry('a', 3, '2026-03-15'),
+      pg_temp.entry('b', 8), pg_temp.entry('b', 1, '2026-09-01', 'flex')), '6c')$$,
+  $$values ('ended b flex 2026-07-01 00:00:00 1 -> nothing'),
+    ('ended b flex 2026-08-01 00:00:00 2 -> nothing'),
+    ('added b flex 2026-09-01 00:00:00 nothing -> 1')$$, 'put off, it begins later'
+);
+select is(pg_temp.flex('2026-08-31 23:59+00'), null, 'and not before');
+select is(pg_temp.flex('2026-09-01'), '1', 'but then');
+select results_eq(
+  $$select said from pg_temp.load(pg_temp.list(
+      pg_temp.entry('a', 3, '2026-03-15'), pg_temp.entry('b', 8)), '6d')$$,
+  $$values ('ended b flex 2026-09-01 00:00:00 1 -> nothing')$$, 'called off, it never does'
+);
+select is(pg_temp.flex('2026-09-01'), null, 'at any time');
+
 -- What was set by hand stays.
+select pg_temp.load(pg_temp.list(pg_temp.entry('a', 3, '2026-03-15'), pg_temp.entry('b', 8),
+  pg_temp.entry('b', 9, '2026-06-01')), '6e');
 select (pricing.set_price('p', 'b', '{"input_tokens": 100, "output_tokens": 1}')).id;
 select (pricing.set_model_name('p', 'a', 'b')).model;
 select results_eq(
@@ -122,13 +158,20 @@ select results_eq(
   $$values ('kept b standard 2026-03-21 00:00:00 100 -> 8')$$, 'a price by hand is kept, and said'
 );
 select is(pg_temp.cost('b'), '100', 'and holds');
+select is(pg_temp.cost('b', '2026-06-01'), '100', 'also when what a list announced before comes');
 select is(pg_temp.cost('a'), '100', 'a name by hand too');
+select (pricing.set_price('p', 'b', '{"input_tokens": 101, "output_tokens": 1}')).id;
+select is(pg_temp.cost('b', '2026-06-01'), '101', 'nor does it bring back what was set by hand before');
 select (pricing.set_price('p', 'b', null)).id;
+select throws_ok(
+  format('select pg_temp.cost(%L, %L)', 'b', '2026-06-01'), 'TS404', null, 'also where it has ended'
+);
 select results_eq(
   $$select said from pg_temp.load(pg_temp.list(
       pg_temp.entry('a', 3, '2026-03-15'), pg_temp.entry('b', 8)), '8')$$,
-  $$values ('added b standard 2026-03-21 00:00:00 nothing -> 8')$$,
-  'one that was ended by hand is the list''s again'
+  $$values ('added b standard 2026-03-21 00:00:00 nothing -> 8'),
+    ('added b standard 2026-06-01 00:00:00 nothing -> 8')$$,
+  'one that was ended by hand is the list''s again, also for later'
 );
 
 -- Stale ------------------------------------------------------------------------------------------
@@ -164,12 +207,17 @@ select set_eq(
       (pg_temp.list(pg_temp.entry('a', 1), pg_temp.entry('b', 1) || '{"provider": "q"}'),
         'a provider that is not in it'),
       (jsonb_set(pg_temp.list(pg_temp.entry('a', 1)), '{names,1,model}', '"x"'),
-        'a name of a model that is not in it')
+        'a name of a model that is not in it'),
+      (pg_temp.list(pg_temp.entry('a', 1)) || '{"names": [{"provider": "p", "match": "regex",
+        "name": "(", "rank": 0, "model_provider": "p", "model": "a", "is_default": false}]}',
+        'a pattern that is none'),
+      (pg_temp.list(pg_temp.entry('a', 1)) || '{"providers": [{"id": "p", "name": "Q", "aliases": []},
+        {"id": "p", "name": "R", "aliases": []}]}', 'a provider twice')
     ) as w (list, description)$$,
   $$select true, d from unnest(array['no list', 'no object', 'a part missing', 'no price',
       'one bad rate among good ones', 'no beginning', 'a beginning that is no time',
       'two prices at once', 'a provider that is not in it',
-      'a name of a model that is not in it']) as d$$,
+      'a name of a model that is not in it', 'a pattern that is none', 'a provider twice']) as d$$,
   'a bad list is refused with a rule'
 );
 select results_eq(
@@ -185,9 +233,29 @@ from lists, lateral (
   (format('%L, %L, %L', 'manual', '1', list), 'a list cannot be what is set by hand'),
   (format('%L, %L, %L', 'contract', '1', list), 'nor a contract'),
   (format('%L, null, %L', 'list', list), 'it has a version'),
-  (format('%L, %L, %L, %L', 'list', '1', list, '0 days'), 'and an age above nothing')
+  (format('%L, %L, %L, %L', 'list', '1', list, '0 days'), 'and an age above nothing'),
+  (format('%L, %L, %L, %L', 'list', '1', list, '101 years'), 'that ends')
 ) as v (arguments, description)
 where version = 1;
+
+-- Two lists --------------------------------------------------------------------------------------
+
+select pricing.load_prices('other', '1', '{
+  "providers": [{"id": "z", "name": "Z", "aliases": ["zz", "pp"]}],
+  "names": [{"provider": "z", "match": "exact", "name": "z-1", "rank": 0, "model_provider": "z",
+    "model": "z-1", "is_default": true}],
+  "prices": [{"provider": "z", "model": "z-1", "effective_from": "-infinity",
+    "rates": {"input_tokens": 1, "output_tokens": 1}}]}');
+select pg_temp.load(pg_temp.list(pg_temp.entry('a', 3, '2026-03-15'), pg_temp.entry('b', 8)), '11');
+select results_eq(
+  'select name::text, provider::text, source::text from pricing.provider_names order by name',
+  $$values ('pp', 'p', 'list'), ('zz', 'z', 'other')$$,
+  'each has its names of providers; the first keeps what both have'
+);
+select is(
+  (pricing.price_usage('z-1', '{"input_tokens": 1000000}', p_provider => 'zz')).cost, '1',
+  'and its prices'
+);
 
 select * from finish();
 rollback;

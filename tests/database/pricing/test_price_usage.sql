@@ -84,8 +84,8 @@ from (
   ('research', null, '{"output_tokens": 100, "reasoning_tokens": 900}', '0.0085',
     'reasoning at a rate of its own, and the request'),
   ('research', null, '{"requests": 3}', '0.015', 'requests, as stated'),
-  ('research', null, '{"requests": 0, "input_tokens": 5}', '0.00501',
-    'a call is one request, whatever it says'),
+  ('research', null, '{"requests": 0, "input_tokens": 5}', '0.00001',
+    'a request that is said to be part of another is no further one'),
   ('claude', null, '{"web_searches": 2, "output_tokens": 100}', '0.0215', 'searches'),
   ('gpt', null, '{"web_searches": 2, "file_searches": 5}', '0', 'searches without a rate'),
   -- Audio and images.
@@ -136,7 +136,7 @@ select (pricing.set_model_name('google', 'publishers/anthropic/models/claude', '
   'anthropic')).model;
 select (pricing.set_model_name('perplexity', '^sonar-\d+$', 'research', 'regex')).model;
 select (pricing.set_model_name('perplexity', '-deep', 'research', 'suffix')).model;
-insert into pricing.provider_names (name, provider) values ('azure.ai.openai', 'openai');
+insert into pricing.provider_names values ('azure.ai.openai', 'openai', 'manual');
 
 select is(
   (select (u.provider, u.model)::text

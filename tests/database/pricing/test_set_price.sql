@@ -1,6 +1,6 @@
 -- Prices by hand: what is set, for whom, from when, and that nothing of it is ever changed.
 begin;
-select plan(51);
+select plan(57);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temp table scene as
@@ -90,6 +90,24 @@ select is(pg_temp.cost(acme), '4', 'a contract that has ended gives way to list 
 from scene;
 select is(pg_temp.cost(acme, '2026-03-05'), '1.25', 'it held while it held') from scene;
 
+select (pricing.set_model_name('p', 'm-2026', 'm')).model;
+select is(
+  (select (model, organization_id = bravo)::text from scene, pricing.set_price(
+      'p', 'M-2026', '{"input_tokens": 3, "output_tokens": 1}', p_organization_id => bravo
+    )),
+  '(m,t)', 'a contract by an alias is one on the model'
+);
+select is(
+  (select string_agg(id::text, ',') from pricing.models where provider = 'p'), 'm',
+  'which lists no other model'
+);
+select is(pg_temp.cost(bravo), '3', 'and holds for every name of it') from scene;
+select (pricing.set_price('p', 'm', null, p_organization_id => bravo)).id from scene;
+select is(
+  (pricing.set_price('p', 'M', '{"input_tokens": 2, "output_tokens": 6}')).model::text, 'm',
+  'a model is the same in any case'
+);
+
 -- Markups ----------------------------------------------------------------------------------------
 
 select (pricing.set_price('q', 'n', '{"input_tokens": 10, "output_tokens": 1}', '2026-01-01')).id;
@@ -151,7 +169,11 @@ from (
   ($$'p', ' ', '{"input_tokens": 1, "output_tokens": 1}'$$, '22023', 'a blank model'),
   ($$'p', 'x', '{"input_tokens": 1, "output_tokens": 1}', 'infinity'$$, '22023', 'never'),
   ($$'p', 'x', '{"input_tokens": 1, "output_tokens": 1}',
-    p_organization_id => 'a0000000-0000-4000-8000-00000000000f'$$, 'TS404', 'an unknown organization')
+    p_organization_id => 'a0000000-0000-4000-8000-00000000000f'$$, 'TS404', 'an unknown organization'),
+  (format($$'p', 'x', '{"input_tokens": 1, "output_tokens": 1}', p_organization_id => %L$$,
+      (select acme from scene)), 'TS404', 'a contract on a model that is not listed'),
+  (format($$'nobody', 'm', '{"input_tokens": 1, "output_tokens": 1}', p_organization_id => %L$$,
+      (select acme from scene)), 'TS404', 'or of a provider that is not')
 ) as v (arguments, code, description);
 select throws_ok(
   format('select pricing.set_markup(%L, %s)', acme, v.arguments), v.code, null, v.description

@@ -239,7 +239,7 @@ inner join locking_function as l on l.oid = f.oid
 where f.provolatile <> 'v';
 
 create temporary view estimate_that_cannot_be_read_only as
-select name from functions where proname like 'estimate%' and provolatile <> 's';
+select name from functions where proname like 'estimate%' and provolatile = 'v';
 
 -- What each money column does with amounts, tried on a copy of its table.
 create function pg_temp.money_outcomes()
@@ -320,7 +320,7 @@ insert into rules (rule, says) values
 ('wrong_money', 'stored money refuses NaN, infinity and negatives'),
 ('definer_in_the_open', 'no exposed definer runs for anon or authenticated'),
 ('locking_function_called_stable', 'functions that lock or write are volatile'),
-('estimate_that_cannot_be_read_only', 'estimates are stable');
+('estimate_that_cannot_be_read_only', 'estimates are stable or immutable');
 
 -- What holds ---------------------------------------------------------------------------------
 

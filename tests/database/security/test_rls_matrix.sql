@@ -57,7 +57,7 @@ select (
   pricing.set_price('acme', 'm', '{"input_tokens": 1, "output_tokens": 2}', p_organization_id => org)
 ).id from places;
 select (pricing.set_markup(org, 10)).id from places;
-insert into pricing.provider_names (name, provider) values ('acme inc', 'acme');
+insert into pricing.provider_names (name, provider, source) values ('acme inc', 'acme', 'manual');
 insert into metering.request_keys (organization_id, operation, request_id, content_hash, subject_id)
 select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
 
@@ -136,7 +136,7 @@ insert into attempts values
 ('pricing.providers', 'update', $$update pricing.providers set name = 'X'$$),
 ('pricing.providers', 'delete', 'delete from pricing.providers'),
 ('pricing.provider_names', 'select', 'select from pricing.provider_names'),
-('pricing.provider_names', 'insert', $$insert into pricing.provider_names values ('x', 'acme')$$),
+('pricing.provider_names', 'insert', $$insert into pricing.provider_names values ('x', 'acme', 'x')$$),
 ('pricing.provider_names', 'update', $$update pricing.provider_names set name = 'x'$$),
 ('pricing.provider_names', 'delete', 'delete from pricing.provider_names'),
 ('pricing.models', 'select', 'select from pricing.models'),
