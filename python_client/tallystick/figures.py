@@ -1,4 +1,4 @@
-"""How figures are shown on a terminal: money, and small charts out of block characters."""
+"""How figures are shown on a terminal: money, times, and small charts of block characters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
     from decimal import Decimal
 
 _EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
 _EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
 _EIGHTHS = 8
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def usd(amount: Decimal) -> str:
@@ -23,6 +25,13 @@ def usd(amount: Decimal) -> str:
 def counted(number: int, noun: str) -> str:
     """Show a number of things: "1 slot", "2 slots"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def lasting(time: timedelta) -> str:
+    """Show a time in its largest unit of which it has two."""
+    seconds = max(int(time.total_seconds()), 0)
+    size, unit = next((each for each in _UNITS if seconds >= 2 * each[0]), (1, "s"))
+    return f"{seconds // size:,} {unit}"
 
 
 def columns(values: Sequence[Decimal], height: int) -> list[str]:

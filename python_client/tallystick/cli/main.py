@@ -12,7 +12,9 @@ from tallystick.cli.doctor.command import doctor
 from tallystick.cli.holds import holds
 from tallystick.cli.prices import prices
 from tallystick.cli.replay import replay
+from tallystick.cli.report.command import report
 from tallystick.cli.server import down, migrate, status, up
+from tallystick.cli.top.command import top
 from tallystick.cli.verify import verify
 from tallystick.local import LocalServerError
 from tallystick.migrations import MigrationMismatch
@@ -24,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold a database password
 )
-for command in (up, down, status, migrate, replay, demo, verify, doctor):
+for command in (up, down, status, migrate, replay, demo, report, top, verify, doctor):
     app.command()(command)
 for group in (budgets, holds, prices):
     app.add_typer(group)

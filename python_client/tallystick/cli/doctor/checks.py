@@ -11,7 +11,7 @@ from tallystick import migrations
 from tallystick.cli.doctor.diagnosis import Diagnosis, advice, ok, problem
 from tallystick.cli.program import program
 from tallystick.client import Client
-from tallystick.figures import counted, usd
+from tallystick.figures import counted, lasting, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -173,7 +173,7 @@ def holds(connection: AnyConnection) -> Iterator[Diagnosis]:
     if row["longest"] > OVERDUE:
         yield advice(
             "holds",
-            f"{text}, the longest for {_in_words(row['longest'])}: their money is free when "
+            f"{text}, the longest for {lasting(row['longest'])}: their money is free when "
             "somebody needs it, but shown as held",
             f"{program()} holds expire",
         )
@@ -196,7 +196,7 @@ def prices(connection: AnyConnection) -> Iterator[Diagnosis]:
         elif left < timedelta(0):
             yield problem("prices", f"{text}, stale: calls priced by it are denied", remedy)
         elif left < ENOUGH_TRUST:
-            yield advice("prices", f"{text}, trusted for {_in_words(left)} more", remedy)
+            yield advice("prices", f"{text}, trusted for {lasting(left)} more", remedy)
         else:
             yield ok("prices", f"{text}, trusted for {left.days:,} days more")
 
@@ -212,14 +212,14 @@ def transactions(connection: AnyConnection, longer_than: timedelta = LONG) -> It
         who = " ".join(filter(None, (row["usename"], row["application_name"])))
         yield advice(
             "transactions",
-            f"{who} has one open for {_in_words(row['age'])} ({row['state']}): "
+            f"{who} has one open for {lasting(row['age'])} ({row['state']}): "
             "it can hold off spend, and slows counters",
             f"select pg_terminate_backend({row['pid']});",
         )
     if len(found) > _NAMED:
         yield advice("transactions", f"and {len(found) - _NAMED:,} more")
     if not found:
-        yield ok("transactions", f"none is open for more than {_in_words(longer_than)}")
+        yield ok("transactions", f"none is open for more than {lasting(longer_than)}")
 
 
 def settings(connection: AnyConnection) -> Iterator[Diagnosis]:
@@ -259,11 +259,3 @@ def _rows(
 ) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters).fetchall()
-
-
-def _in_words(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:,} {unit}"
-    return f"{seconds} s"

@@ -1,0 +1,63 @@
+"""What the keys of spend are called: names instead of ids, fit for a screen and a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg.rows import class_row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from uuid import UUID
+
+    from tallystick.organizations import AnyConnection
+
+_TAIL = 8  # of an id: ids are ordered by time, so those of one day begin alike
+
+_NAMES: Mapping[str, LiteralString] = {
+    "workflow": """
+        select id::text as key, workflow_data ->> 'name' as name from metering.workflows
+        where organization_id = %(organization)s and id = any(%(keys)s::uuid[])
+    """,
+    "user": """
+        select user_id::text as key, display_name as name from tenancy.profiles
+        where user_id = any(%(keys)s::uuid[])
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    key: str
+    name: str | None
+
+
+def read_names(
+    connection: AnyConnection, kind: str, organization_id: UUID, keys: Collection[str]
+) -> dict[str, str]:
+    """Return the names of workflows or users that have one, by their id; others have none."""
+    query = _NAMES.get(kind)
+    if query is None or not keys:
+        return {}
+    with connection.cursor(row_factory=class_row(_Named)) as cursor:
+        cursor.execute(query, {"organization": organization_id, "keys": list(keys)})
+        return {each.key: each.name for each in cursor if each.name and not each.name.isspace()}
+
+
+def printable(text: str) -> str:
+    """Return a text without what could steer a terminal or spoil a file."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most `width` characters; what is too long loses its middle."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def tail(key: str) -> str:
+    """Return the part of an id that tells it from others."""
+    return f"…{key[-_TAIL:]}"
