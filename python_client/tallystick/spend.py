@@ -24,6 +24,7 @@ import asyncio
 import warnings
 from collections.abc import Generator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from uuid import uuid4
 
@@ -40,8 +41,15 @@ from tallystick.adapters import Meter, UnknownUsage
 from tallystick.errors import HoldClosed, InvalidArgument, RetryableError, SpendDenied, UnknownId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-    from datetime import timedelta
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
     from decimal import Decimal
     from types import TracebackType
     from uuid import UUID
@@ -78,8 +86,10 @@ class _Spend:
         self._request = request if request.request_id else replace(request, request_id=uuid4().hex)
         self._meter = Meter(usage_of)
         self._stated: Used | None = None
+        self._is_entered = False
         self._is_answered = False
         self._is_readable = True
+        self._is_stream = False
         self._decision: Decision | None = None
         self._usage: Usage | None = None
         self._released: Hold | None = None
@@ -133,6 +143,9 @@ class _Spend:
         self._stated = dict(usage)
 
     def _entering(self) -> Steps[None]:
+        if self._is_entered:
+            raise RuntimeError("a block is for one call: enter another one for the next")
+        self._is_entered = True
         decision: Decision = yield calls.authorize_spend(
             self._organization_id,
             **{name: getattr(self._request, name) for name in self._request.__slots__},
@@ -149,9 +162,10 @@ class _Spend:
         if self._stated is not None:
             yield from self._settling(self._stated)
         elif reading is not None:
-            yield from self._settling(
-                _as_usage(reading), (yield from self._cost_with_others(reading))
-            )
+            if reading.is_partial:
+                reading = self._with_pieces(reading)
+            cost = yield from self._cost_with_others(reading)
+            yield from self._settling(_as_usage(reading), cost)
         elif error is not None and not self._is_answered:
             self._released = yield calls.release_spend(
                 self.hold_id,
@@ -159,13 +173,19 @@ class _Spend:
                 organization_id=self._organization_id,
             )
         else:
-            yield from self._settling(*self._estimate(is_cut_off=error is not None))
+            yield from self._settling(*self._estimate())
 
     def _settling(self, usage: Used, cost: Decimal | None = None) -> Steps[None]:
         try:
-            self._usage = yield calls.settle_spend(
-                self.hold_id, usage=usage, cost=cost, organization_id=self._organization_id
-            )
+            try:
+                self._usage = yield self._settle(usage, cost)
+            except InvalidArgument as refused:
+                if refused.details.get("argument") != "p_cost":
+                    raise
+                _warn("no price is known for the model of a call: all it held is settled")
+                self._usage = yield self._settle(
+                    {**usage, "is_estimate": True}, self.decision.held_usd
+                )
         except Exception as failure:
             failure.add_note(
                 f"The hold {self.hold_id} was not settled and frees itself; until 45 days later it "
@@ -173,10 +193,24 @@ class _Spend:
             )
             raise
 
-    def _estimate(self, *, is_cut_off: bool) -> tuple[Used, Decimal | None]:
+    def _settle(self, usage: Used, cost: Decimal | None) -> Request[Usage]:
+        return calls.settle_spend(
+            self.hold_id, usage=usage, cost=cost, organization_id=self._organization_id
+        )
+
+    def _with_pieces(self, reading: Reading) -> Reading:
+        """Take the pieces of a stream, which said only how it began, for tokens."""
+        pieces = self._meter.pieces
+        _warn(
+            f"a stream ended before it said what it generated: {pieces} pieces are taken for tokens"
+        )
+        output = max(reading.counts.output_tokens, pieces)
+        return replace(reading, counts=replace(reading.counts, output_tokens=output))
+
+    def _estimate(self) -> tuple[Used, Decimal | None]:
         """Estimate what nobody reported: a token per piece of a stream, else all that is held."""
         pieces, sent = self._meter.pieces, self._request.input_tokens
-        is_stream = pieces > 0 or is_cut_off
+        is_stream = self._is_stream or pieces > 0
         is_priced = sent is not None and self._request.estimated_cost is None
         if is_stream and is_priced and self._is_readable:
             _warn(f"a stream ended without its usage: its {pieces} pieces are taken for tokens")
@@ -186,29 +220,33 @@ class _Spend:
         return {"is_estimate": True}, self.decision.held_usd
 
     def _cost_with_others(self, reading: Reading) -> Steps[Decimal | None]:
-        """Price what other models used within the call; None where there was none.
+        """Price a call on which other models worked too, or instead; None where there was none.
 
         A hold has one price, so the sum of several is stated.
         """
-        if not reading.others:
+        if not reading.others and not reading.is_fallback:
             return None
+        served = reading.model if reading.is_fallback else self._request.model
         try:
-            own: PricedUsage = yield self._price(self._request.model, reading)
+            own: PricedUsage = yield self._price(served, reading)
             cost = own.cost
             for other in reading.others:
                 priced: PricedUsage = yield self._price(other.model, other)
                 cost += priced.cost
         except (UnknownId, InvalidArgument):
-            _warn("another model worked on a call and has no price: its part is left out")
+            _warn("another model worked on a call and has no price: that of the hold is charged")
             return None
         return cost
 
     def _price(self, model: str | None, reading: Reading) -> Request[PricedUsage]:
+        """Ask what a model's part of the call costs, by the prices of when it was made."""
         return calls.price_usage(
             model or "",
             _as_usage(reading),
             organization_id=self._organization_id,
             provider=self._request.provider,
+            service_tier=self._request.service_tier,
+            at=_time_of(self.hold_id),
         )
 
     def _extending(
@@ -262,6 +300,7 @@ class Spend(_Spend):
 
     def stream(self, events: Iterable[T]) -> Iterator[T]:
         """Pass the events of a stream on, taking each in."""
+        self._is_stream = True
         for event in events:
             yield self.see(event)
 
@@ -307,8 +346,14 @@ class AsyncSpend(_Spend):
         Raises:
             SpendDenied: it is not granted.
             HoldClosed: the request id is of a call that was settled (TS410).
+            asyncio.CancelledError: the task was cancelled; what was held meanwhile is given back.
         """
-        await self._take(self._entering())
+        try:
+            await _finished(self._take(self._entering()))
+        except asyncio.CancelledError as cancelled:
+            if self._decision is not None:
+                await self.__aexit__(type(cancelled), cancelled, cancelled.__traceback__)
+            raise
         return self
 
     async def __aexit__(
@@ -318,17 +363,14 @@ class AsyncSpend(_Spend):
         trace: TracebackType | None,
     ) -> None:
         """Settle or release, also in a task that is cancelled; an error of the block goes on."""
-        leaving = asyncio.ensure_future(self._take(self._leaving(error)))
         try:
-            await asyncio.shield(leaving)
-        except asyncio.CancelledError:
-            await leaving  # cancelled once more: the books come first
-            raise
+            await _finished(self._take(self._leaving(error)))
         except Exception as failure:  # noqa: BLE001 - raised there
             _go_on(error, failure)
 
     async def stream(self, events: AsyncIterable[T]) -> AsyncIterator[T]:
         """Pass the events of a stream on, taking each in."""
+        self._is_stream = True
         async for event in events:
             yield self.see(event)
 
@@ -354,6 +396,29 @@ class AsyncSpend(_Spend):
                 failure = error
 
 
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Await work to its end, however often the task that awaits it is cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error  # the books come first
+    if cancelled is None:
+        return task.result()
+    failure = None if task.cancelled() else task.exception()
+    if isinstance(failure, Exception):
+        _go_on(cancelled, failure)
+    raise cancelled
+
+
+def _time_of(hold_id: UUID) -> datetime:
+    """Return when a hold was made, as its id says: the end of a millisecond."""
+    milliseconds = timedelta(milliseconds=hold_id.int >> 80, microseconds=999)
+    return datetime(1970, 1, 1, tzinfo=UTC) + milliseconds
+
+
 def _go_on(error: BaseException | None, failure: Exception) -> None:
     """Raise what kept a block from settling, unless an error of its own is under way."""
     if error is None:
@@ -367,6 +432,8 @@ def _as_usage(reading: Reading) -> Used:
     usage: dict[str, int | str | bool] = {**reading.counts.as_usage()}
     if reading.service_tier is not None:
         usage["service_tier"] = reading.service_tier
+    if reading.is_partial:
+        usage["is_estimate"] = True
     return usage
 
 

@@ -230,6 +230,7 @@ def test_an_attempt_before_a_fallback_is_another_models() -> None:
         assert reading == Reading(
             counts=TokenCounts(input_tokens=2, cache_read_tokens=79214, output_tokens=13658),
             model="claude-opus-4-8",
+            is_fallback=True,
             others=(attempt,),
         )
 

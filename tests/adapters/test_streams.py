@@ -512,12 +512,14 @@ def test_a_stream_of_anthropic_states_its_input_at_once() -> None:
         ),
         model="claude-opus-5",
         service_tier="standard",
+        is_partial=True,
     )
     # The first delta states no input, which stays.
     until = ANTHROPIC[:-2]
     later = metered(until).reading
     assert later is not None
     assert later.counts == started.counts + TokenCounts(output_tokens=39)
+    assert not later.is_partial
 
 
 def test_what_is_stated_once_is_kept() -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -311,10 +312,8 @@ def test_ctrl_c_releases(client: Client, acme: Organization, books: Books) -> No
     books.check(spent="0", usages=0)
 
 
-def test_a_stream_that_breaks_settles_what_it_had_said(
-    client: Client, acme: Organization, books: Books
-) -> None:
-    events = [
+def anthropic_stream() -> list[dict[str, Any]]:
+    return [
         {
             "type": "message_start",
             "message": {
@@ -323,11 +322,16 @@ def test_a_stream_that_breaks_settles_what_it_had_said(
                 "usage": {"input_tokens": 900, "cache_read_input_tokens": 100, "output_tokens": 1},
             },
         },
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x"}},
+        *[{"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}}] * 30,
         {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 20}},
     ]
+
+
+def test_a_stream_that_breaks_settles_what_it_had_said(
+    client: Client, acme: Organization, books: Books
+) -> None:
     with pytest.raises(Refused), client.spend(acme.id, **ABOUT) as call:
-        for event in call.stream(events):
+        for event in call.stream(anthropic_stream()):
             if event["type"] == "message_delta":
                 raise Refused
     assert usage_of(call).token_counts == {
@@ -336,6 +340,24 @@ def test_a_stream_that_breaks_settles_what_it_had_said(
         "output_tokens": 20,
     }
     books.check(spent="0.002575", usages=1)
+
+
+def test_a_stream_that_had_said_only_its_input_is_estimated_by_its_pieces(
+    client: Client, acme: Organization, books: Books
+) -> None:
+    call = client.spend(acme.id, **ABOUT)
+    with pytest.warns(UsageNotReported, match="30 pieces"), pytest.raises(Refused), call:
+        for _ in call.stream(anthropic_stream()[:-1]):
+            pass
+        raise Refused
+    usage = usage_of(call)
+    assert usage.cost_basis == "estimated"
+    assert usage.token_counts == {
+        "input_tokens": 900,
+        "cache_read_tokens": 100,
+        "output_tokens": 30,
+    }
+    books.check(spent="0.002675", usages=1)
 
 
 def test_a_stream_that_breaks_before_its_usage_is_estimated(
@@ -392,10 +414,82 @@ def test_a_stream_that_breaks_at_its_start_is_estimated(
         pytest.raises(Refused),
         client.spend(acme.id, **ABOUT) as call,
     ):
-        call.see(chunk(""))
-        raise Refused
+        for _ in call.stream([chunk("")]):
+            raise Refused
     assert usage_of(call).token_counts == {"input_tokens": 1000}
     books.check(spent="0.0025", usages=1)
+
+
+def test_a_response_without_usage_that_an_error_follows_is_not_taken_for_a_stream(
+    client: Client, acme: Organization, books: Books
+) -> None:
+    silent = response().model_copy(update={"usage": None})
+    with (
+        pytest.warns(UsageNotReported, match="all it held"),
+        pytest.raises(Refused),
+        client.spend(acme.id, **ABOUT) as call,
+    ):
+        call.see(silent)
+        raise Refused
+    assert (usage_of(call).cost, usage_of(call).cost_basis) == (HELD, "estimated")
+    books.check(spent=HELD, usages=1)
+
+
+def test_a_model_without_a_price_settles_all_that_was_held(
+    client: Client, acme: Organization, books: Books
+) -> None:
+    with (
+        pytest.warns(UsageNotReported, match="no price"),
+        client.spend(acme.id, model="unknown", estimated_cost=HELD) as call,
+    ):
+        call.see(response())
+    usage = usage_of(call)
+    assert (usage.cost, usage.cost_basis) == (HELD, "estimated")
+    assert usage.token_counts["output_tokens"] == 175
+    books.check(spent=HELD, usages=1)
+
+
+def test_a_block_is_for_one_call(client: Client, acme: Organization, books: Books) -> None:
+    with client.spend(acme.id, **ABOUT) as call:
+        call.see(response())
+        with pytest.raises(RuntimeError), call:
+            pytest.fail("the block must not run")
+    with pytest.raises(RuntimeError), call:
+        pytest.fail("nor later")
+    books.check(spent=COST, usages=1)
+
+
+def test_a_model_that_stood_in_for_another_is_charged_at_its_own_prices_of_then(
+    client: Client, acme: Organization, books: Books
+) -> None:
+    def price(model: str, dollars: int, **more: str) -> None:
+        rates = {"input_tokens": Decimal(dollars), "output_tokens": Decimal(dollars)}
+        client.set_price("anthropic", model, rates, **more)
+
+    for model, dollars in {"asked": 3, "stand-in": 5}.items():
+        price(model, dollars)
+        price(model, dollars * 2, service_tier="priority")
+    message = {
+        "type": "message",
+        "model": "stand-in",
+        "usage": {
+            "input_tokens": 100,
+            "output_tokens": 10,
+            "service_tier": None,
+            "iterations": [
+                {"type": "message", "model": "asked", "input_tokens": 90, "output_tokens": 5},
+                {"type": "fallback_message", "model": "stand-in", "input_tokens": 100},
+            ],
+        },
+    }
+    about = {**ABOUT, "model": "asked", "provider": "anthropic", "service_tier": "priority"}
+    with client.spend(acme.id, **about) as call:
+        price("stand-in", 1000)  # holds from now on, not for what is under way
+        call.see(message)
+    usage = usage_of(call)
+    assert usage.cost == Decimal("0.00167")  # 110 x 10 + 95 x 6
+    assert usage.token_counts == {"input_tokens": 100, "output_tokens": 10}
+    books.check(spent="0.00167")
 
 
 def test_what_another_model_did_within_the_call_is_charged(
@@ -472,6 +566,45 @@ def test_a_task_that_is_cancelled_amid_a_stream_settles(
         call = run(database, lambda client: _cancelled(client, acme, 10))
     assert usage_of(call).cost_basis == "estimated"
     books.check(spent="0.0026", usages=1)
+
+
+def test_a_task_that_is_cancelled_again_and_again_still_releases(
+    database: Database, acme: Organization, books: Books
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        with anyio.move_on_after(0.2) as scope:  # cancels whatever is awaited, until it ends
+            async with client.spend(acme.id, **ABOUT) as call:
+                calls.append(call)
+                await anyio.sleep(60)
+        assert scope.cancelled_caught
+
+    calls: list[AsyncSpend] = []
+    run(database, work)
+    assert calls[0].released is not None
+    books.check(spent="0", usages=0)
+
+
+def test_a_task_that_is_cancelled_while_it_asks_holds_nothing(
+    database: Database, acme: Organization, books: Books
+) -> None:
+    async def work(client: AsyncClient) -> AsyncSpend:
+        call = client.spend(acme.id, **ABOUT)
+
+        async def enter() -> None:
+            async with call:
+                pytest.fail("the block must not run")
+
+        task = asyncio.create_task(enter())
+        await asyncio.sleep(0)  # it has asked, and has no answer yet
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return call
+
+    call = run(database, work)
+    assert call.released is not None
+    assert call.released.held_usd == HELD
+    books.check(spent="0", usages=0)
 
 
 def test_a_timeout_releases(database: Database, acme: Organization, books: Books) -> None:

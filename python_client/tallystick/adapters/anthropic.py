@@ -8,8 +8,8 @@
 - ``output_tokens`` includes ``output_tokens_details.thinking_tokens`` and "remains the inclusive,
   authoritative total used for billing".
 - ``service_tier`` is the tier that served; ``speed: fast`` is one, as it has prices of its own.
-- A stream counts up: ``message_start`` states the input, each ``message_delta`` the totals so far,
-  without what it has nothing new about.
+- A stream counts up: ``message_start`` states the input and the first of the output, each
+  ``message_delta`` the totals so far, without what it has nothing new about.
 
 ``iterations`` (beta) lists the model's turns within one call. The counts above are those of the
 model that served, so three kinds of turns are not in them: a ``compaction`` of the context, which
@@ -79,6 +79,7 @@ def report(event: object) -> Report:
         model=text(message, "model"),
         service_tier=_tier(usage),
         web_searches=count(usage, "server_tool_use.web_search_requests"),
+        is_partial=text(event, "type") == "message_start",
         parts=tuple(
             Report(counts=counts(turn, _USAGE), model=text(turn, "model"), kind=text(turn, "type"))
             for turn in items(usage, "iterations")
@@ -88,8 +89,8 @@ def report(event: object) -> Report:
 
 def reading(report: Report) -> Reading:
     """Make the counts exclusive."""
-    fallbacks = (turn.model for turn in report.parts if turn.kind == "fallback_message")
-    served = next(fallbacks, None) or report.model
+    fallbacks = [turn.model for turn in report.parts if turn.kind == "fallback_message"]
+    served = (fallbacks and fallbacks[0]) or report.model
     own = _exclusive(report)
     for turn in report.parts:
         if turn.kind == "compaction":
@@ -98,6 +99,8 @@ def reading(report: Report) -> Reading:
         counts=own,
         model=served,
         service_tier=report.service_tier,
+        is_fallback=bool(fallbacks),
+        is_partial=report.is_partial,
         others=tuple(
             Reading(counts=_exclusive(turn), model=turn.model)
             for turn in report.parts

@@ -37,6 +37,8 @@ class Reading:
         counts: the tokens in exclusive classes.
         model: the model that served, as the provider names it; None where the response does not.
         service_tier: the tier that served; None where the response does not state it.
+        is_fallback: `model` was asked only after another had refused, so its prices count.
+        is_partial: a stream stated this at its beginning and not yet what it generated.
         others: what other models used within the same call, each at its own model's prices. Empty
             but for a few tools: Anthropic's advisor and refusal fallback, OpenAI's images.
     """
@@ -44,6 +46,8 @@ class Reading:
     counts: TokenCounts
     model: str | None = None
     service_tier: str | None = None
+    is_fallback: bool = False
+    is_partial: bool = False
     others: tuple[Reading, ...] = ()
 
 
@@ -57,6 +61,7 @@ class Report:
         service_tier: the tier that served.
         web_searches: searches of the web that are charged; None if not stated.
         file_searches: searches of stored files that are charged; None if not stated.
+        is_partial: the counts are those of a stream that has only begun.
         kind: what a part is, in the provider's word.
         parts: what is reported apart from the counts above.
     """
@@ -66,6 +71,7 @@ class Report:
     service_tier: str | None = None
     web_searches: int | None = None
     file_searches: int | None = None
+    is_partial: bool = False
     kind: str | None = None
     parts: tuple[Report, ...] = ()
 
@@ -77,6 +83,7 @@ class Report:
             service_tier=later.service_tier or self.service_tier,
             web_searches=_later(self.web_searches, later.web_searches),
             file_searches=_later(self.file_searches, later.file_searches),
+            is_partial=later.is_partial if later.counts else self.is_partial,
             parts=later.parts or self.parts,
         )
 
