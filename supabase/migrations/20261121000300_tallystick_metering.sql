@@ -5452,6 +5452,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_document constant jsonb := p_workflow_data - 'total_ai_cost';
   v_workflow public.intent_workflows;
 begin
   perform private.assert_id('p_id', p_id);
@@ -5462,9 +5463,20 @@ begin
     perform private.reject_argument('p_workflow_data', 'must be an object');
   end if;
 
-  insert into metering.workflows as w (organization_id, id, workflow_data)
-  values (p_organization_id, p_id, p_workflow_data - 'total_ai_cost')
-  on conflict (organization_id, id) do update set workflow_data = excluded.workflow_data;
+  -- An id is unique in two ways, and only one could be named for an update. Two callers who open
+  -- the same workflow at once may meet in either.
+  insert into metering.workflows (organization_id, id, workflow_data)
+  values (p_organization_id, p_id, v_document)
+  on conflict do nothing;
+  if not found then
+    update metering.workflows as w
+    set workflow_data = v_document
+    where w.organization_id = p_organization_id and w.id = p_id;
+    if not found then
+      insert into metering.workflows (organization_id, id, workflow_data)
+      values (p_organization_id, p_id, v_document); -- another organization's: refused
+    end if;
+  end if;
 
   select * into strict v_workflow
   from public.intent_workflows as i

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -31,6 +32,28 @@ def test_one_request_from_many_connections_is_one_record(database: Database) -> 
 
     assert codes == [["00000"] * 3] * 32
     races.assert_books(database, tenant, "0.21", 3)
+
+
+def test_a_workflow_that_many_open_at_once_is_one(database: Database) -> None:
+    tenant = races.open_tenant(database)
+    ids = [uuid4() for _ in range(20)]
+
+    def work(connection: Connection, index: int) -> None:
+        for each in ids:  # the first of them, all at once
+            races.call(
+                connection,
+                "public.upsert_intent_workflow",
+                id=each,
+                organization_id=tenant.organization,
+                workflow_data={"by": index},
+            )
+            connection.commit()
+
+    races.together(database, 16, work)
+
+    with races.session(database) as connection:
+        query = "select count(*) from metering.workflows where id = any(%s)"
+        assert races.one(connection, query, ids) == len(ids)
 
 
 def test_a_lost_answer_is_retried_on_a_new_connection(database: Database) -> None:

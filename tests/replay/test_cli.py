@@ -16,6 +16,7 @@ from tallystick.cli import demo
 from tallystick.cli.host import Host
 from tallystick.cli.main import app
 from tallystick.cli.replay import replay_with_progress
+from tallystick.figures import usd
 from tallystick.local import LocalServer, LocalServerError
 from tallystick.replay.formats import own
 from tallystick.replay.session import Replay
@@ -30,9 +31,13 @@ USAGE = """timestamp,model,prompt_tokens,completion_tokens,workflow
 """
 
 
-def ledger_rows(database: Database) -> int:
+def ledger_rows(database: Database) -> dict[str, int]:
     with database.connect() as connection:
-        return connection.execute("select from public.ai_usage_ledger").rowcount
+        rows = connection.execute(
+            "select o.name, count(*) from public.ai_usage_ledger as l"
+            " join tenancy.organizations as o on o.id = l.organization_id group by o.id"
+        ).fetchall()
+    return dict(rows)
 
 
 def tallystick(*arguments: object) -> Result:
@@ -43,14 +48,35 @@ def test_replay_reports_and_a_second_run_says_nothing_was_recorded_twice(
     database: Database, write: WriteFile
 ) -> None:
     path = write("usage.csv", USAGE)
-    options = ("--database-url", database.url(), "--workflow-limit", "$0.0100", "--workers", 2)
+    options = ("--database-url", database.url(), "--workflow-limit", "$0.0100", "--workers", 1)
     first = tallystick("replay", path, *options)
     assert first.exit_code == 0, first.output
-    assert ledger_rows(database) == 2
+    assert ledger_rows(database) == {"replay": 2, "replay (check, then record)": 2}
+    assert "What holds changed" in first.output
     second = tallystick("replay", path, *options)
     assert second.exit_code == 0
     assert "2 rows already" in second.output
-    assert ledger_rows(database) == 2
+    assert ledger_rows(database) == {"replay": 2, "replay (check, then record)": 2}
+
+
+def test_the_comparison_can_be_left_out(database: Database, write: WriteFile) -> None:
+    url = ("--database-url", database.url())
+    result = tallystick("replay", write("usage.csv", USAGE), *url, "--no-compare")
+    assert result.exit_code == 0
+    assert ledger_rows(database) == {"replay": 3}
+    assert "check, then record" not in result.output
+
+
+def test_a_call_takes_as_long_as_it_is_told(
+    database: Database, write: WriteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("tallystick.replay.ways.time.sleep", slept.append)
+    url = ("--database-url", database.url(), "--workflow-limit", "0.01")
+    for options in ((), ("--organization", "Acme", "--call-ms", 1)):
+        tallystick("replay", write("usage.csv", USAGE), *url, "--workers", 1, *options)
+    # Two of three are granted, by holds and by checks.
+    assert slept == [0.005] * 4 + [0.001] * 4
 
 
 @pytest.mark.parametrize(
@@ -132,7 +158,8 @@ def test_verify_counts_what_it_checked_and_lists_what_is_wrong(
     database: Database, write: WriteFile
 ) -> None:
     url = ("--database-url", database.url())
-    tallystick("replay", write("usage.csv", USAGE), *url, "--organization", "Acme")
+    acme = ("--organization", "Acme", "--no-compare")
+    tallystick("replay", write("usage.csv", USAGE), *url, *acme)
     good = tallystick("verify", *url)
     assert good.exit_code == 0
     assert "3 ledger rows of 1 organization" in good.output
@@ -166,14 +193,22 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[Replay]:
 
 def assert_told(result: Result, first: Replay, second: Replay) -> None:
     assert result.exit_code == 0, result.output
-    # Every call that is counted as held by the agent's cap was, and no other.
     text = " ".join(result.output.split())
-    assert f"{first.run.count('over workflow cap')} calls" in text
-    assert 0 < first.run.count("over workflow cap") < len(first.run.outcomes)
-    assert second.already_recorded == first.run.count("recorded") > 0
-    assert second.run.count("recorded") == 0
     assert "WRONG" not in text
     assert "research-agent" in text
+    # Every call that is counted as held by the agent's cap was, and no other.
+    run = first.held.run
+    assert 0 < run.count("over workflow cap") < len(run.outcomes)
+    assert f"{run.count('over workflow cap')} were refused" in text
+    # The cap held; what check, then record lets through is said to the last digit.
+    assert (first.held.passed.workflows, first.held.passed.month) == ({}, 0)
+    assert first.checked
+    assert first.checked.passed.total > 0
+    assert f"spent {usd(first.checked.passed.total)} above that cap" in text
+    for before, after in ((first.held, second.held), (first.checked, second.checked)):
+        assert after
+        assert after.already_recorded == len(before.run.recorded) > 0
+        assert after.run.recorded == []
 
 
 def test_demo_tells_the_whole_story_and_can_be_repeated(
@@ -214,7 +249,7 @@ def test_demo_uses_the_server_it_is_given(
         with psycopg.connect(server.admin_url, autocommit=True) as admin:
             admin.execute(f"drop database if exists {name} with (force)")
     assert_told(result, *replays)
-    assert replays[0].run.count("over monthly cap") > 0
+    assert replays[0].held.run.count("over monthly cap") > 0
     # No local server was made.
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     assert "tallystick down" not in result.output

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tallystick.replay.formats import read_usage
-from tallystick.replay.plan import Plan, plan, workflow_id
+from tallystick.replay.plan import Plan, derived_workflow_id, plan, workflow_id
 from tallystick.replay.rows import UsageFileError
 from tests.replay.conftest import WriteFile
 
@@ -77,7 +77,9 @@ def test_a_workflow_id_is_stable_and_belongs_to_one_organization() -> None:
 
 def test_a_workflow_named_by_its_id_is_that_workflow() -> None:
     known = UUID("01a1fbe0-8956-740a-8d86-4ecb4d833875")
-    assert workflow_id(uuid4(), str(known)) == known
+    acme, other = uuid4(), uuid4()
+    assert workflow_id(acme, str(known)) == workflow_id(other, str(known)) == known
+    assert len({known, *(derived_workflow_id(each, str(known)) for each in (acme, other))}) == 3
 
 
 def test_a_row_without_a_model_needs_the_option(write: WriteFile) -> None:
@@ -86,7 +88,18 @@ def test_a_row_without_a_model_needs_the_option(write: WriteFile) -> None:
     assert refused.value.place == "line 2"
 
 
-def test_an_unknown_model_is_refused_by_line(write: WriteFile) -> None:
-    with pytest.raises(UsageFileError, match="gpt-4p") as refused:
-        planned(write, ROW + OTHER.replace("gpt-4o", "gpt-4p"))
-    assert refused.value.place == "line 3"
+def test_each_token_is_in_one_class(write: WriteFile) -> None:
+    bucket = (
+        "start_time,model,num_model_requests,input_tokens,input_cached_tokens,output_tokens,batch\n"
+        "1759622400,gpt-4o,1,1000,{cached},10,{batch}\n"
+    )
+    usages = {}
+    for cached, batch in ((0, "FALSE"), (400, "TRUE"), (1000, "FALSE")):
+        usage = read_usage(write("usage.csv", bucket.format(cached=cached, batch=batch)))
+        (request,) = plan(usage, model=None, rows_per_workflow=1).requests
+        usages[cached] = request.usage, request.service_tier
+    assert usages == {
+        0: ({"input_tokens": 1000, "output_tokens": 10}, None),
+        400: ({"input_tokens": 600, "cache_read_tokens": 400, "output_tokens": 10}, "batch"),
+        1000: ({"cache_read_tokens": 1000, "output_tokens": 10}, None),
+    }

@@ -1,32 +1,26 @@
 """Whole replays against the database: exact totals, exact caps, nothing twice."""
 
 import json
-import re
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
 
 import psycopg
 import pytest
-from rich.console import Console
 
-from tallystick import Client
+from tallystick import Client, RetryableError
 from tallystick.organizations import OrganizationNotFound
-from tallystick.replay.report import (
-    DEFAULT_MONTHLY_CAP,
-    DEFAULT_WORKFLOW_CAP,
-    agrees,
-    proof,
-    report,
-)
+from tallystick.replay.report import agrees, proof
 from tallystick.replay.rows import UsageFileError
 from tallystick.replay.sample import sample_csv
 from tallystick.replay.session import OrganizationFrozen, Replay
-from tests.replay.conftest import ReplayFile, WriteFile
+from tests.replay.conftest import ReplayFile, WriteFile, before_insert, shown
 from tests.support.servers import Database
 
 ROWS = 240
+LEDGER = "public.ai_usage_ledger"
 IN, OUT = Fraction(5, 2), Fraction(10)  # gpt-4o, US dollars per million tokens
 
 
@@ -48,7 +42,7 @@ def azure_file(rows: list[tuple[str, int, int]]) -> str:
 
 
 def answers(replay: Replay) -> list[str]:
-    return [outcome.answer for outcome in replay.run.outcomes]
+    return [outcome.answer for outcome in replay.held.run.outcomes]
 
 
 def ledger(database: Database) -> tuple[int, Decimal]:
@@ -68,7 +62,7 @@ def test_a_generated_azure_trace_costs_what_an_independent_computation_says(
     replay = replay_file(write("trace.csv", azure_file(rows)), workers=workers)
     exact = sum(context * IN + generated * OUT for _, context, generated in rows) / 1_000_000
     assert ledger(database) == (ROWS, Decimal(exact.numerator) / Decimal(exact.denominator))
-    assert replay.books.ledger.tokens == sum(row[1] + row[2] for row in rows)
+    assert replay.held.books.ledger.tokens == sum(row[1] + row[2] for row in rows)
     assert agrees(replay)
 
 
@@ -79,10 +73,23 @@ def test_a_second_replay_records_nothing_twice(
     first = replay_file(path)
     before = ledger(database)
     second = replay_file(path)
-    assert (first.already_recorded, second.already_recorded) == (0, 120)
+    assert (first.held.already_recorded, second.held.already_recorded) == (0, 120)
     assert answers(second) == []
     assert ledger(database) == before
     assert agrees(second)
+
+
+def test_two_replays_at_once_record_nothing_twice(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    path = write("trace.csv", azure_file(azure_rows(120)))
+    replay_file(path, monthly_limit="0")  # opens the workflows and refuses all
+    assert ledger(database)[0] == 0
+    with ThreadPoolExecutor(2) as pool:
+        replays = [pool.submit(replay_file, path, workers=4, call_ms=20) for _ in range(2)]
+    assert ledger(database)[0] == 120
+    assert all(agrees(each.result()) for each in replays)
+    assert sum(len(answers(each.result())) for each in replays) > 120  # they did meet
 
 
 def test_a_longer_export_adds_only_its_new_rows(
@@ -91,7 +98,7 @@ def test_a_longer_export_adds_only_its_new_rows(
     rows = azure_rows(60)
     replay_file(write("monday.csv", azure_file(rows[:40])))
     replay = replay_file(write("tuesday.csv", azure_file(rows)))
-    assert (replay.already_recorded, len(answers(replay))) == (40, 20)
+    assert (replay.held.already_recorded, len(answers(replay))) == (40, 20)
     assert ledger(database)[0] == 60
 
 
@@ -107,8 +114,8 @@ def test_a_longer_openai_export_adds_only_its_new_buckets(
     # The same bucket of another project, key or user is another bucket.
     other = MORNING.replace("proj_1", "proj_2")
     replay = replay_file(write("noon.csv", OPENAI + NOON + other + MORNING))
-    assert (replay.already_recorded, len(answers(replay))) == (3, 5)
-    assert replay.books.ledger.tokens == 1010 + 509 + 1010
+    assert (replay.held.already_recorded, len(answers(replay))) == (3, 5)
+    assert replay.held.books.ledger.tokens == 1010 + 509 + 1010
     assert agrees(replay)
 
 
@@ -135,7 +142,7 @@ def test_a_row_recorded_under_its_own_id_with_other_tokens_is_refused(
     assert refused.value.place == "line 2"
     # Another model has another price, but it is the same row.
     again = replay_file(write("three.csv", row.format(5)), model="gpt-4o-mini")
-    assert (again.already_recorded, answers(again)) == (1, [])
+    assert (again.held.already_recorded, answers(again)) == (1, [])
 
 
 def test_rows_that_are_left_out_are_counted(
@@ -161,9 +168,9 @@ def test_another_organization_has_its_own_replay(write: WriteFile, replay_file: 
     path = write("trace.csv", azure_file(azure_rows(20)))
     acme = replay_file(path, organization="Acme")
     other = replay_file(path, organization="Other")
-    assert (other.already_recorded, len(answers(other))) == (0, 20)
-    assert acme.payer.id != other.payer.id
-    assert other.books.ledger == acme.books.ledger
+    assert (other.held.already_recorded, len(answers(other))) == (0, 20)
+    assert acme.held.payer.id != other.held.payer.id
+    assert other.held.books.ledger == acme.held.books.ledger
 
 
 def test_caps_refuse_exactly_what_an_independent_count_refuses(
@@ -179,17 +186,20 @@ def test_caps_refuse_exactly_what_an_independent_count_refuses(
     )
     spent: defaultdict[str, Decimal] = defaultdict(Decimal)
     expected = []
-    for outcome in replay.run.outcomes:
-        request = outcome.request
-        if spent[request.workflow] + request.cost > cap:
-            expected.append("over workflow cap")
-        elif sum(spent.values()) >= month:
-            expected.append("over monthly cap")
+    for outcome in replay.held.run.outcomes:
+        workflow = outcome.request.workflow
+        left = {
+            "over workflow cap": cap - spent[workflow],
+            "over monthly cap": month - sum(spent.values()),
+        }
+        tightest = min(left, key=lambda each: left[each])
+        if outcome.cost > left[tightest]:
+            expected.append(tightest)
         else:
             expected.append("recorded")
-            spent[request.workflow] += request.cost
+            spent[workflow] += outcome.cost
     assert answers(replay) == expected
-    assert all(replay.run.count(answer) == expected.count(answer) for answer in set(expected))
+    assert all(replay.held.run.count(answer) == expected.count(answer) for answer in set(expected))
     assert set(expected) == {"recorded", "over workflow cap", "over monthly cap"}
     assert agrees(replay)
 
@@ -207,12 +217,19 @@ def test_caps_hold_under_concurrent_workers(
     )
     with database.connect() as connection:
         totals = connection.execute(
-            "select (workflow_data ->> 'total_ai_cost')::numeric from public.intent_workflows"
+            "select (workflow_data ->> 'name'), (workflow_data ->> 'total_ai_cost')::numeric"
+            " from public.intent_workflows"
         ).fetchall()
-    assert max(total for (total,) in totals) <= cap
-    # The quota admits while the month is below its limit: one call may reach beyond it.
-    largest = max(outcome.request.cost for outcome in replay.run.outcomes)
-    assert month <= replay.books.month < month + largest
+    left = {name: cap - total for name, total in totals}
+    month_left = month - replay.held.books.month
+    assert min(*left.values(), month_left) >= 0
+    # What was refused would not fit now either: a hold is the cost, and nothing was given back.
+    for outcome in replay.held.run.outcomes:
+        if outcome.answer == "over workflow cap":
+            assert outcome.cost > left[outcome.request.workflow]
+        elif outcome.answer == "over monthly cap":
+            assert outcome.cost > month_left
+    assert set(answers(replay)) == {"recorded", "over workflow cap", "over monthly cap"}
     assert agrees(replay)
 
 
@@ -222,42 +239,60 @@ def test_caps_are_stored_and_hold_in_the_next_replay(
     path = write("trace.csv", azure_file(azure_rows(60)))
     first = replay_file(path, workflow_limit="0.10", monthly_limit="50")
     again = replay_file(path, workflow_limit=None, monthly_limit=None)
-    refused = [outcome for outcome in first.run.outcomes if outcome.answer != "recorded"]
+    refused = [outcome for outcome in first.held.run.outcomes if outcome.answer != "recorded"]
     assert refused
-    assert [outcome.request for outcome in again.run.outcomes] == [
+    assert [outcome.request for outcome in again.held.run.outcomes] == [
         outcome.request for outcome in refused
     ]
     assert set(answers(again)) == {"over workflow cap"}
     assert again.caps.month == Decimal(50)
-    assert again.caps.workflow == {Decimal("0.10")}
+    limits = {again.caps.of_workflow(each) for each in again.workflows.values()}
+    assert limits == {Decimal("0.10")}
 
 
-def test_without_stored_caps_the_documented_defaults_apply(
-    write: WriteFile, replay_file: ReplayFile
+@pytest.mark.parametrize("compare", [False, True])
+def test_where_no_cap_is_stored_nothing_is_capped(
+    write: WriteFile, replay_file: ReplayFile, compare: bool
 ) -> None:
-    path = write("trace.csv", azure_file(azure_rows(120)))
-    replay = replay_file(path, rows_per_workflow=1000, workflow_limit=None, monthly_limit=None)
-    recorded = sum(o.request.cost for o in replay.run.outcomes if o.answer == "recorded")
-    largest = max(o.request.cost for o in replay.run.outcomes)
-    assert Decimal(1) - largest < recorded <= Decimal(1)
-    assert (replay.caps.month, replay.caps.workflow) == (None, {None})
+    # Far above the defaults of the functions that check: 1.00 and 25.00.
+    row = "timestamp,model,prompt_tokens,completion_tokens,workflow,cost\n" + "".join(
+        f"2026-11-02T09:00:{second:02d},gpt-4o,1,1,chat,20\n" for second in range(3)
+    )
+    path = write("dear.csv", row)
+    replay = replay_file(path, workflow_limit=None, monthly_limit=None, compare=compare)
+    assert answers(replay) == ["recorded"] * 3
+    assert replay.caps.month is None
+    assert {replay.caps.of_workflow(each) for each in replay.workflows.values()} == {None}
+    assert shown(replay).count("no cap") == 2
+    if replay.checked:
+        assert [each.answer for each in replay.checked.run.outcomes] == ["recorded"] * 3
+        assert "spent above" not in shown(replay)
 
 
-def test_the_defaults_the_report_names_are_those_of_the_functions(database: Database) -> None:
-    with database.connect() as connection:
-        rows = connection.execute(
-            "select p.proname, pg_get_function_arguments(p.oid) from pg_proc as p"
-            " where p.pronamespace = 'public'::regnamespace and p.proname in"
-            " ('check_workflow_cost_limit', 'check_organization_monthly_quota')"
-        ).fetchall()
-    defaults = {
-        name: [Decimal(number) for number in re.findall(r"DEFAULT ([\d.]+)", arguments)]
-        for name, arguments in rows
-    }
-    assert defaults == {
-        "check_workflow_cost_limit": [DEFAULT_WORKFLOW_CAP],
-        "check_organization_monthly_quota": [DEFAULT_MONTHLY_CAP],
-    }
+def test_another_cap_that_refuses_is_named(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    with Client(database.url()) as client:
+        acme = client.create_organization("Acme")
+        client.set_budget(acme.id, "model", "gpt-4o", "day", Decimal("0.02"))
+        client.set_budget(acme.id, "tag", "team=search", "day", Decimal("0.01"))
+        client.set_budget(acme.id, "model", "gpt-4o", "hour", Decimal(0), enforcement="soft")
+    replay = replay_file(write("trace.csv", azure_file(azure_rows(20))))
+    assert set(answers(replay)) == {"recorded", "over another cap"}
+    text = shown(replay)
+    assert "model gpt-4o, day" in text
+    assert "hour" not in text
+
+
+def test_a_scope_that_is_frozen_is_named_as_the_reason(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    with Client(database.url()) as client:
+        acme = client.create_organization("Acme")
+        client.freeze(acme.id, scope="model", scope_id="gpt-4o")
+    replay = replay_file(write("trace.csv", azure_file(azure_rows(3))))
+    assert answers(replay) == ["frozen"] * 3
+    assert "frozen" in shown(replay)
 
 
 def test_a_replay_that_fails_goes_on_where_it_stopped(
@@ -266,47 +301,51 @@ def test_a_replay_that_fails_goes_on_where_it_stopped(
     rows = azure_rows(60)
     rows[40] = (rows[40][0], 7777, 7)
     path = write("trace.csv", azure_file(rows))
-    with database.connect() as connection:
-        connection.execute(
-            "create function tests.trip() returns trigger language plpgsql as $$ begin"
-            " if new.prompt_tokens = 7777 then raise exception 'tripped'; end if;"
-            " return new; end $$"
-        )
-        connection.execute(
-            "create trigger trip before insert on public.ai_usage_ledger"
-            " for each row execute function tests.trip()"
-        )
+    before_insert(
+        database, LEDGER, "if new.prompt_tokens = 7777 then raise exception 'tripped'; end if"
+    )
     with pytest.raises(psycopg.errors.RaiseException):
         replay_file(path, workers=4)
     recorded = ledger(database)[0]
     assert recorded < 60
     with database.connect() as connection:
-        connection.execute("drop trigger trip on public.ai_usage_ledger")
+        states = connection.execute("select state::text, reason from metering.holds").fetchall()
+        connection.execute(f"drop trigger meddle on {LEDGER}")
+    assert states == [("released", "the replay failed")]  # of the call that failed
     replay = replay_file(path, workers=4)
-    assert replay.already_recorded == recorded
+    assert replay.held.already_recorded == recorded
     assert ledger(database)[0] == 60
     assert agrees(replay)
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
+@pytest.mark.parametrize("step", ["metering.holds", LEDGER])
 def test_a_lost_race_is_tried_again(
-    database: Database, write: WriteFile, replay_file: ReplayFile, code: str
+    database: Database, write: WriteFile, replay_file: ReplayFile, step: str, code: str
 ) -> None:
     with database.connect() as connection:
         connection.execute("create sequence tests.tries")
-        connection.execute(
-            "create function tests.lose() returns trigger language plpgsql as $$ begin"
-            " if nextval('tests.tries') <= 3 then"
-            f" raise exception 'lost' using errcode = '{code}'; end if;"
-            " return new; end $$"
-        )
-        connection.execute(
-            "create trigger lose before insert on public.ai_usage_ledger"
-            " for each row execute function tests.lose()"
-        )
-    replay = replay_file(write("trace.csv", azure_file(azure_rows(5))))
-    assert answers(replay) == ["recorded"] * 5
-    assert ledger(database)[0] == 5
+    before_insert(
+        database,
+        step,
+        "if nextval('tests.tries') % 3 <> 0 then"
+        f" raise exception 'lost' using errcode = '{code}'; end if",
+    )
+    replay = replay_file(write("trace.csv", azure_file(azure_rows(5))), compare=True)
+    for side in (replay.held, replay.checked):
+        assert side
+        assert [outcome.answer for outcome in side.run.outcomes] == ["recorded"] * 5
+        assert side.books.ledger.requests == 5
+    assert agrees(replay)
+
+
+def test_a_race_that_is_always_lost_ends(
+    database: Database, write: WriteFile, replay_file: ReplayFile
+) -> None:
+    before_insert(database, LEDGER, "raise exception 'lost' using errcode = '40001'")
+    with pytest.raises(RetryableError):
+        replay_file(write("trace.csv", azure_file(azure_rows(1))))
+    assert ledger(database)[0] == 0
 
 
 def test_a_frozen_organization_is_named_as_the_reason(
@@ -326,7 +365,7 @@ def test_an_organization_can_be_named_by_its_id(
     path = write("trace.csv", azure_file(azure_rows(5)))
     with database.connect() as connection:
         acme = Client(connection).create_organization("Acme")
-    assert replay_file(path, organization=str(acme.id)).payer.name == "Acme"
+    assert replay_file(path, organization=str(acme.id)).held.payer.name == "Acme"
     with database.connect() as connection:
         Client(connection).create_organization("Acme")
     with pytest.raises(OrganizationNotFound, match=str(acme.id)):  # one of the ids to choose from
@@ -352,24 +391,9 @@ def test_the_proof_does_not_agree_with_altered_books(
 def test_the_proof_does_not_agree_with_a_ledger_row_the_replay_did_not_record(
     database: Database, write: WriteFile, replay_file: ReplayFile
 ) -> None:
-    with database.connect() as connection:
-        connection.execute(
-            "create function tests.inflate() returns trigger language plpgsql as $$ begin"
-            " new.cost := new.cost + 0.000000000001; return new; end $$"
-        )
-        connection.execute(
-            "create trigger inflate before insert on public.ai_usage_ledger"
-            " for each row execute function tests.inflate()"
-        )
+    before_insert(database, LEDGER, "new.cost := new.cost + 0.000000000001")
     replay = replay_file(write("trace.csv", azure_file(azure_rows(5))))
     assert not proof(replay)[3].equal
-
-
-def shown(replay: Replay, columns: int = 80) -> str:
-    console = Console(width=columns, color_system=None)
-    with console.capture() as capture:
-        console.print(report(replay))
-    return capture.get()
 
 
 def test_the_report_tells_the_story_of_the_sample(
@@ -383,7 +407,7 @@ def test_the_report_tells_the_story_of_the_sample(
     for columns in (80, 100):
         text = shown(replay, columns)
         assert max(map(len, text.splitlines())) <= columns
-        recorded = len(replay.run.outcomes) - refused
+        recorded = len(replay.held.run.outcomes) - refused
         for words in (
             f"{recorded:,} recorded",
             f"{refused:,} refused",
@@ -393,7 +417,7 @@ def test_the_report_tells_the_story_of_the_sample(
         ):
             assert words in text
         assert "WRONG" not in text
-        assert f"{replay.books.ledger.requests:,} rows already" in shown(again, columns)
+        assert f"{replay.held.books.ledger.requests:,} rows already" in shown(again, columns)
 
 
 def test_the_sample_is_the_same_every_time_and_changes_with_its_seed() -> None:

@@ -14,6 +14,7 @@ from tallystick.cli.host import Host, chosen_host
 from tallystick.cli.replay import prepare, replay_with_progress
 from tallystick.cli.target import clear_errors
 from tallystick.cli.verify import verify
+from tallystick.figures import usd
 from tallystick.local import default_state
 from tallystick.replay.report import agrees, report
 from tallystick.replay.sample import sample_csv
@@ -22,7 +23,8 @@ from tallystick.replay.session import Replay, Settings
 DATABASE = "tallystick_demo"
 WORKFLOW_LIMIT = Decimal("2.00")
 MONTHLY_LIMIT = Decimal("10.00")
-_WORKERS = 2
+_WORKERS = 8
+_CALL_MS = 10
 
 
 def demo(
@@ -72,22 +74,26 @@ def _replay_twice(console: Console, host: Host) -> tuple[Replay, Replay]:
         workflow_limit=WORKFLOW_LIMIT,
         monthly_limit=MONTHLY_LIMIT,
         workers=_WORKERS,
+        call_ms=_CALL_MS,
+        compare=True,
     )
     _step(console, 2, "Run a day of model calls through the caps")
     console.print(
         "The calls are a sample that Tallystick generated, not real usage; the prices are real "
         f"list prices. Caps: ${WORKFLOW_LIMIT} per workflow, ${MONTHLY_LIMIT} for the month. "
-        "Each call asks first (may this be spent?), then is recorded, in one transaction.\n"
+        f"{_WORKERS} at a time: what a call may cost is held before it, and settled after it. Then "
+        "the same calls once more, the way gateways do it: check before, record after.\n"
     )
     usage, requests = prepare(console, sample, "tallystick", None, 1)
     first = replay_with_progress(console, usage, requests, settings)
     console.print(report(first))
     _step(console, 3, "Send the same day again")
     second = replay_with_progress(console, usage, requests, settings)
-    recorded = second.run.count("recorded")
+    again = second.held
+    recorded = len(again.run.recorded)
     console.print(
-        f"{recorded} recorded, {len(second.run.outcomes) - recorded} refused again. "
-        f"[green]Nothing recorded twice: {second.already_recorded:,} rows already in the ledger.[/]"
+        f"{recorded} recorded, {len(again.run.outcomes) - recorded} refused again. "
+        f"[green]Nothing recorded twice: {again.already_recorded:,} rows already in the ledger.[/]"
     )
     return first, second
 
@@ -100,13 +106,20 @@ def _write_sample() -> Path:
 
 
 def _explain(console: Console, host: Host, first: Replay) -> None:
-    refused = first.run.count("over workflow cap")
+    refused = first.held.run.count("over workflow cap")
     _step(console, 5, "What you saw")
     console.print(
-        f"A research agent got into a loop. Its cap of ${WORKFLOW_LIMIT} held: {refused} calls "
-        "were refused before they cost anything, and the other workflows went on. Every cent "
-        "that was spent is a row in an append-only ledger, and every total equals that ledger.\n"
+        f"A research agent got into a loop. Its cap of ${WORKFLOW_LIMIT} held to the last digit, "
+        f"with {_WORKERS} calls under way at once: {refused} were refused before they cost "
+        "anything, and the other workflows went on. Every cent that was spent is a row in an "
+        "append-only ledger, and every total equals that ledger."
     )
+    if first.checked and first.checked.passed.total:
+        console.print(
+            "The same calls, checked before and recorded after, spent "
+            f"[red]{usd(first.checked.passed.total)}[/] above that cap: whoever asks while others "
+            "are still calling is told yes as well.\n"
+        )
     if host.stays:
         console.print("Look further:")
         for line in host.invitations(DATABASE):

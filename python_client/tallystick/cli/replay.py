@@ -22,8 +22,8 @@ from tallystick.replay.formats import read_usage
 from tallystick.replay.plan import Plan, plan
 from tallystick.replay.report import agrees, report
 from tallystick.replay.rows import UsageFile
-from tallystick.replay.run import Answer
 from tallystick.replay.session import Replay, Settings, replay_plan
+from tallystick.replay.ways import Answer
 
 
 class Format(StrEnum):
@@ -55,7 +55,7 @@ def replay(
         typer.Option(
             parser=dollars,
             metavar="USD",
-            help="Cap per workflow; it is stored. Without it, what is stored counts, else 1.00.",
+            help="Cap per workflow; it is stored. Without it, what is stored counts, else none.",
             show_default=False,
         ),
     ] = None,
@@ -65,22 +65,40 @@ def replay(
             parser=dollars,
             metavar="USD",
             help="Cap of the organization's month; it is stored. Without it, what is stored "
-            "counts, else 25.00.",
+            "counts, else none.",
             show_default=False,
         ),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="How many requests at the same time.")
     ] = 4,
+    call_ms: Annotated[
+        int,
+        typer.Option(
+            min=0, max=60_000, metavar="MS", help="How long each call takes, milliseconds."
+        ),
+    ] = 5,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            help="Also run it by check, then record, as gateways do, to show what holds change: "
+            'in an organization of its own, named "... (check, then record)".'
+        ),
+    ] = True,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Run recorded LLM usage through the caps and report what was spent and refused.
+    """Run recorded LLM usage through the caps and report what that changed.
 
-    Reads our own CSV, Azure LLM inference traces, OpenAI usage exports and LiteLLM spend logs.
-    Every row is checked and recorded at the present time; a second run records nothing twice.
+    Reads our own CSV, Azure LLM inference traces, OpenAI usage exports and
+    LiteLLM spend logs.
 
-    Columns of our own CSV: timestamp, prompt_tokens, completion_tokens; if you have them also
-    model, workflow, request_id, cost.
+    Every row is a call made now: what its tokens cost is held, and settled
+    --call-ms later, at today's price, whatever was paid then. Prices are those
+    in the database; where genai-prices was never loaded, it is now. A second
+    run records nothing twice.
+
+    Columns of our own CSV: timestamp, prompt_tokens, completion_tokens; if you
+    have them also model, workflow, request_id, cost.
     """
     console = Console()
     with clear_errors():
@@ -91,6 +109,8 @@ def replay(
             workflow_limit=workflow_limit,
             monthly_limit=monthly_limit,
             workers=workers,
+            call_ms=call_ms,
+            compare=compare,
         )
         result = replay_with_progress(console, usage, requests, settings)
     console.print(report(result))
@@ -101,12 +121,12 @@ def replay(
 def prepare(
     console: Console, file: Path, usage_format: str, model: str | None, rows_per_workflow: int
 ) -> tuple[UsageFile, Plan]:
-    """Read, validate and price a file; nothing is sent anywhere yet.
+    """Read and validate a file; nothing is sent anywhere yet.
 
     Raises:
         UsageFileError: the file, or a row of it, cannot be replayed.
     """
-    with console.status(f"Reading and pricing {file.name} ..."):
+    with console.status(f"Reading {file.name} ..."):
         usage = read_usage(file, usage_format)
         return usage, plan(usage, model=model, rows_per_workflow=rows_per_workflow)
 
@@ -119,6 +139,7 @@ def replay_with_progress(
     Raises:
         OrganizationNotFound: the organization's name is ambiguous, or its id unknown.
         OrganizationFrozen: it is frozen.
+        UsageFileError: a row was recorded before with other tokens, or cannot be priced.
         TallystickError: the database refused something other than the spend.
     """
     progress = Progress(
@@ -133,11 +154,13 @@ def replay_with_progress(
         disable=not console.is_terminal,
     )
     with progress:
-        task = progress.add_task("Opening workflows", total=None, refused=0)
+        task = progress.add_task("Pricing, opening workflows", total=None, refused=0)
         refused = 0
 
-        def start(number: int) -> None:
-            progress.update(task, description="Check and record", total=number)
+        def start(title: str, number: int) -> None:
+            nonlocal refused
+            refused = 0
+            progress.reset(task, description=title, total=number, refused=0)
 
         def count(answer: Answer) -> None:
             nonlocal refused

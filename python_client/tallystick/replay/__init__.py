@@ -1,6 +1,7 @@
-"""Replaying recorded LLM usage through the caps: parse, price, plan, run, prove, report.
+"""Replaying recorded LLM usage through the caps: parse, plan, price, run, prove, report.
 
-`formats` reads a usage file into rows, `pricing` says what each cost, `plan` names every request
-so that a second replay recognises it, `run` sends them through check and record, `books` reads
-the proof back from the database and `report` shows it. All but `run` and `books` are pure.
+`formats` reads a usage file into rows, `plan` names every request so that a second replay
+recognises it, `quotes` says what each costs at today's price, `ways` are the two ways to spend them
+(hold, then settle; check, then record), `run` sends them, `books` reads the proof back from the
+database and `report` shows it. `session` is all of it in order.
 """

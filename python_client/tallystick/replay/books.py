@@ -1,34 +1,78 @@
-"""Reading the books beside the client: what is recorded already, and the proof that they agree."""
+"""Reading the books beside the client: caps, what is recorded already, and the proof."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Literal, LiteralString
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
 from tallystick.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from tallystick.models import Finding
     from tallystick.organizations import AnyConnection
 
+Operation = Literal["authorize", "record"]
+"""By what a request id was bound: a hold, or a record without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A budget that refuses.
+
+    Attributes:
+        id: its id; the workflow's for the total of a workflow.
+        scope: what it covers.
+        scope_id: which one; empty for the organization itself.
+        time_window: total, or how long until it begins anew.
+        limit_usd: US dollars.
+    """
+
+    id: UUID
+    scope: str
+    scope_id: str
+    time_window: str
+    limit_usd: Decimal
+
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The caps in force, US dollars.
+    """The caps of an organization, by their budgets' ids."""
+
+    by_id: Mapping[UUID, Cap]
+
+    @property
+    def month(self) -> Decimal | None:
+        """The cap of the organization's month, or None."""
+        limits = (
+            cap.limit_usd
+            for cap in self.by_id.values()
+            if (cap.scope, cap.time_window) == ("organization", "month")
+        )
+        return next(limits, None)
+
+    def of_workflow(self, workflow_id: UUID) -> Decimal | None:
+        """The cap of a workflow's total, or None."""
+        cap = self.by_id.get(workflow_id)
+        return cap.limit_usd if cap else None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was spent so far, by the ledger; US dollars.
 
     Attributes:
-        month: the organization's stored monthly cap, or None: the documented default applies.
-        workflow: the different caps of the workflows concerned, None standing for the default.
+        workflows: by workflow; one that spent nothing is left out.
+        month: in the organization's month.
     """
 
-    month: Decimal | None
-    workflow: frozenset[Decimal | None]
+    workflows: Mapping[UUID, Decimal]
+    month: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +103,7 @@ class Books:
         rollups: sums of `metering.usage_rollups`.
         month: `get_organization_monthly_ai_cost`.
         ledger_month: the ledger's rows of this month, added up.
-        replayed: the ledger rows this replay's recorded requests point to, added up.
+        replayed: the ledger rows this replay's requests point to, added up.
         findings: what `audit.verify_integrity` reports.
     """
 
@@ -78,15 +122,17 @@ select count(*) as requests,
   coalesce(sum(l.cost), 0) as cost
 from metering.request_keys as k
 join public.ai_usage_ledger as l on l.organization_id = k.organization_id and l.id = k.subject_id
-where k.organization_id = %s and k.operation = 'record' and k.request_id = any(%s)
+where k.organization_id = %s and k.operation = %s and k.request_id = any(%s)
 """
 
+# A hold is not a record yet: it may be released, or expire. An older row of the ledger may be gone.
 _RECORDED: LiteralString = """
 select k.request_id, l.prompt_tokens, l.completion_tokens
 from metering.request_keys as k
 left join public.ai_usage_ledger as l
   on l.organization_id = k.organization_id and l.id = k.subject_id
-where k.organization_id = %s and k.operation = 'record' and k.request_id = any(%s)
+where k.organization_id = %s and k.request_id = any(%s)
+  and (k.operation = 'record' or k.operation = 'authorize' and l.id is not null)
 """
 
 _LEDGER: LiteralString = """
@@ -154,34 +200,43 @@ def count_books(connection: AnyConnection, organization_id: UUID | None) -> tupl
         return organizations, rows
 
 
-def read_caps(
-    connection: AnyConnection, organization_id: UUID, workflow_ids: Sequence[UUID]
-) -> Caps:
-    """Return the stored caps of the organization's month and of the workflows."""
-    with connection.cursor(row_factory=scalar_row) as cursor:
+def read_caps(connection: AnyConnection, organization_id: UUID) -> Caps:
+    """Return the caps an organization has stored."""
+    with connection.cursor(row_factory=class_row(Cap)) as cursor:
         cursor.execute(
-            "select limit_usd from metering.budgets where organization_id = %s"
-            " and scope = 'organization' and time_window = 'month'",
+            "select id, scope, scope_id, time_window, limit_usd from metering.budgets"
+            " where organization_id = %s and limit_usd is not null and enforcement = 'hard'",
             [organization_id],
         )
-        month = cursor.fetchone()
+        return Caps({cap.id: cap for cap in cursor})
+
+
+def read_spent(
+    connection: AnyConnection, organization_id: UUID, workflow_ids: Sequence[UUID]
+) -> Spent:
+    """Return what workflows have spent so far, and what was spent this month."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute(
-            "select distinct limit_usd from metering.budgets where organization_id = %s"
-            " and scope = 'workflow' and time_window = 'total' and scope_id = any(%s)",
-            [organization_id, [str(workflow_id) for workflow_id in workflow_ids]],
+            "select workflow_id, sum(cost) from public.ai_usage_ledger"
+            " where organization_id = %s and workflow_id = any(%s) group by workflow_id",
+            [organization_id, list(workflow_ids)],
         )
-        return Caps(month, frozenset(cursor.fetchall()))
+        return Spent(dict(cursor), _amount(connection, _LEDGER_MONTH, organization_id))
 
 
 def read_books(
-    connection: AnyConnection, organization_id: UUID, request_ids: Sequence[str]
+    connection: AnyConnection,
+    organization_id: UUID,
+    operation: Operation,
+    request_ids: Sequence[str],
 ) -> Books:
     """Read every figure of the proof in one snapshot, so spend in flight cannot disturb it.
 
     Args:
         connection: one that is not in a transaction.
         organization_id: whose books.
-        request_ids: the requests this replay recorded.
+        operation: by what this replay's requests were made.
+        request_ids: those of them that were recorded.
     """
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
@@ -192,7 +247,9 @@ def read_books(
             rollups=_sums(connection, _ROLLUPS, organization_id),
             month=client.get_organization_monthly_ai_cost(organization_id),
             ledger_month=_amount(connection, _LEDGER_MONTH, organization_id),
-            replayed=_sums(connection, _LEDGER_OF_REQUESTS, organization_id, list(request_ids)),
+            replayed=_sums(
+                connection, _LEDGER_OF_REQUESTS, organization_id, operation, list(request_ids)
+            ),
             findings=client.verify_integrity(organization_id=organization_id),
         )
 

@@ -1,4 +1,4 @@
-"""Turning rows into requests: model, cost, workflow, and an id that a second replay finds again.
+"""Turning rows into requests: model, workflow, and an id that a second replay finds again.
 
 The database remembers request ids for 400 days; until then a row is recorded once.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from tallystick.replay.pricing import UnknownModel, cost_of
 from tallystick.replay.rows import UsageFileError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ _WORKFLOWS = UUID("7d0f4b52-8f0b-4c7e-9d55-6a3c1f1a7c10")  # namespace of replay
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One model call, ready to be checked and recorded.
+    """One model call, ready to be authorized and settled.
 
     Attributes:
         place: where its row stands in the file.
@@ -35,9 +34,11 @@ class Request:
         request_id: the row's own id, or a digest of its content and occurrence.
         workflow: the workflow's name; `workflow_id` makes its id.
         model: the model.
-        prompt_tokens: tokens sent.
+        prompt_tokens: tokens sent, cached ones included.
         completion_tokens: tokens received.
-        cost: US dollars, at most 12 decimals.
+        cached_tokens: the part of `prompt_tokens` read from a cache.
+        service_tier: the provider's tier, batch among them; None for the usual one.
+        stated_cost: what its row says it cost, US dollars, at most 12 decimals; mostly None.
     """
 
     place: str
@@ -47,7 +48,19 @@ class Request:
     model: str
     prompt_tokens: int
     completion_tokens: int
-    cost: Decimal
+    cached_tokens: int
+    service_tier: str | None
+    stated_cost: Decimal | None
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What it used by token class, each token in one."""
+        counts = {
+            "input_tokens": self.prompt_tokens - self.cached_tokens,
+            "cache_read_tokens": self.cached_tokens,
+            "output_tokens": self.completion_tokens,
+        }
+        return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +77,7 @@ class Plan:
 
 
 def plan(usage: UsageFile, *, model: str | None, rows_per_workflow: int) -> Plan:
-    """Price every row and give it a workflow and a request id; no database is needed.
+    """Give every row a model, a workflow and a request id; no database is needed.
 
     Args:
         usage: the file.
@@ -72,7 +85,7 @@ def plan(usage: UsageFile, *, model: str | None, rows_per_workflow: int) -> Plan
         rows_per_workflow: rows without a workflow are grouped by this many, in time order.
 
     Raises:
-        UsageFileError: a row has no model or an unknown one, or two rows share an id but differ.
+        UsageFileError: a row has no model, or two rows share an id but differ.
     """
     groups = _group_names(usage, rows_per_workflow)
     ids = _request_ids(usage.rows)
@@ -99,10 +112,6 @@ def _request(
     if model is None:
         problem = "no model is named; say which with --model, for example --model gpt-4o"
         raise UsageFileError(usage.path, problem, place=row.place)
-    try:
-        cost = cost_of(row, model)
-    except UnknownModel as error:
-        raise UsageFileError(usage.path, str(error), place=row.place) from error
     return Request(
         place=row.place,
         at=row.at,
@@ -111,7 +120,9 @@ def _request(
         model=model,
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
-        cost=cost,
+        cached_tokens=row.cached_tokens,
+        service_tier="batch" if row.batch else row.service_tier,
+        stated_cost=row.cost,
     )
 
 
@@ -123,7 +134,12 @@ def workflow_id(organization_id: UUID, name: str) -> UUID:
     try:
         return UUID(name)
     except ValueError:
-        return uuid5(_WORKFLOWS, f"{organization_id}/{name}")
+        return derived_workflow_id(organization_id, name)
+
+
+def derived_workflow_id(organization_id: UUID, name: str) -> UUID:
+    """Return an id that only this organization has for the name, whatever the name is."""
+    return uuid5(_WORKFLOWS, f"{organization_id}/{name}")
 
 
 def _group_names(usage: UsageFile, rows_per_workflow: int) -> Iterator[str]:
@@ -165,18 +181,9 @@ def _digest(row: UsageRow) -> str:
 
 
 def _require_same(usage: UsageFile, first: Request, again: Request) -> None:
-    if _content(first) != _content(again):
+    # When it happened may differ: a retry is a little later.
+    if replace(again, place=first.place, at=first.at) != first:
         problem = (
             f"the request id {again.request_id!r} is also on {first.place}, with other content"
         )
         raise UsageFileError(usage.path, problem, place=again.place)
-
-
-def _content(request: Request) -> tuple[object, ...]:
-    return (
-        request.workflow,
-        request.model,
-        request.prompt_tokens,
-        request.completion_tokens,
-        request.cost,
-    )

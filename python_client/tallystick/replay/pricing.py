@@ -1,12 +1,12 @@
-"""What a model call cost, from the price lists of the `genai-prices` package.
+"""What a model call costs, today or when it was made, by the package `genai-prices`.
 
-The prices are those in force when the call was made. Amounts are exact decimals and are rounded
-once, half to even, at 12 decimals. A cost that the row states itself always wins.
+Amounts are exact decimals and are rounded once, half to even, at 12 decimals.
 """
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from decimal import localcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 
-from tallystick.replay.money import PRECISION, rounded
+from tallystick.money import PRECISION, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
     from decimal import Decimal
 
-    from tallystick.replay.rows import UsageRow
+    from tallystick.replay.plan import Request
 
 # Makes the package read "openai/gpt-4o" as provider and model, the way LiteLLM writes them.
 _NAMES_MAY_CARRY_A_PROVIDER = "litellm"
+# Under which of these a model has its tiers depends on the provider.
+_TIER_KEYS = ("processing", "service_tier", "speed")
 _SHOWN_MATCHES = 5
 _SIMILARITY = 0.5
 
@@ -45,26 +47,42 @@ class UnknownModel(Exception):  # noqa: N818 - named after what happened, like t
         self.near = near
 
 
-def cost_of(row: UsageRow, model: str) -> Decimal:
-    """Return the cost of a row in US dollars: stated, else derived from tokens and price.
+@dataclass(frozen=True, slots=True)
+class PackagePrice:
+    """What the package says a call costs.
+
+    Attributes:
+        provider: whose price it is.
+        model: the model it took the name for.
+        cost: US dollars, at most 12 decimals.
+    """
+
+    provider: str
+    model: str
+    cost: Decimal
+
+
+def package_price(request: Request, at: datetime | None = None) -> PackagePrice:
+    """Return what the package says a call like this one costs.
+
+    Args:
+        request: the call.
+        at: when it is made; None for now.
 
     Raises:
-        UnknownModel: the row states no cost and no price list knows the model.
+        UnknownModel: the package does not know the model.
     """
-    if row.cost is not None:
-        return row.cost
     try:
         return _price(
-            model,
-            row.prompt_tokens,
-            row.completion_tokens,
-            row.cached_tokens,
-            row.at,
-            row.batch,
-            row.service_tier,
+            request.model,
+            request.prompt_tokens,
+            request.completion_tokens,
+            request.cached_tokens,
+            request.service_tier,
+            at,
         )
     except LookupError as error:
-        raise UnknownModel(model, near_matches(model)) from error
+        raise UnknownModel(request.model, near_matches(request.model)) from error
 
 
 def near_matches(model: str) -> list[str]:
@@ -85,18 +103,14 @@ def _price(
     prompt_tokens: int,
     completion_tokens: int,
     cached_tokens: int,
-    at: datetime,
-    batch: bool,
     service_tier: str | None,
-) -> Decimal:
+    at: datetime | None,
+) -> PackagePrice:
     usage = Usage(
         input_tokens=prompt_tokens,
         output_tokens=completion_tokens,
         cache_read_tokens=cached_tokens or None,
     )
-    context = {"processing": "batch"} if batch else {}
-    if service_tier:
-        context["service_tier"] = service_tier
     with localcontext(prec=PRECISION):
         calculation = calc_price(
             usage,
@@ -104,7 +118,8 @@ def _price(
             provider_id=_NAMES_MAY_CARRY_A_PROVIDER,
             # A discount's date is when the package learnt of it, not when it began, so discounts
             # are taken from today's list.
-            genai_request_timestamp=None if context else at,
-            price_context=context or None,
+            genai_request_timestamp=None if service_tier else at,
+            price_context=dict.fromkeys(_TIER_KEYS, service_tier.lower()) if service_tier else None,
         )
-    return rounded(calculation.total_price)
+    cost = rounded(calculation.total_price)
+    return PackagePrice(calculation.provider.id, calculation.model.id, cost)

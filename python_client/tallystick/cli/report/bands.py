@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from tallystick.cli.report.names import tail
 from tallystick.cli.report.spend import PARTIAL, By, label, on_view, read_line_names
 from tallystick.figures import counted
-from tallystick.replay.money import PRECISION, total
+from tallystick.money import PRECISION, total
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tallystick.replay.money import total
+from tallystick.money import total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -20,7 +20,7 @@ from tallystick.cli.report.names import shortened
 from tallystick.cli.report.spend import By
 from tallystick.cli.report.table import TAGS_OVERLAP, period, share, title
 from tallystick.figures import counted, usd
-from tallystick.replay.money import total
+from tallystick.money import total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from tallystick.cli.report.names import printable, read_names
-from tallystick.replay.money import PRECISION, total
+from tallystick.money import PRECISION, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

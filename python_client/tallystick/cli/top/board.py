@@ -13,8 +13,8 @@ from psycopg.rows import class_row
 
 from tallystick.cli.report.names import read_names
 from tallystick.cli.report.spend import By, Spend, read_lines, snapshot
+from tallystick.money import total
 from tallystick.organizations import OrganizationNotFound
-from tallystick.replay.money import total
 
 if TYPE_CHECKING:
     from tallystick.organizations import AnyConnection

@@ -12,8 +12,8 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tallystick.money import rounded
 from tallystick.replay.formats.fields import Problem, count, moment, money, optional_text
-from tallystick.replay.money import rounded
 from tallystick.replay.rows import UsageRow
 
 if TYPE_CHECKING:
