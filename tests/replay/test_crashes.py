@@ -50,7 +50,8 @@ def cut_off(database: Database, process: "subprocess.Popen[str]") -> None:
     with database.connect() as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid()"
+            " where datname = current_database() and backend_type = 'client backend'"
+            " and pid <> pg_backend_pid()"
         )
 
 
