@@ -83,7 +83,9 @@
 \ir metering/admit.sql
 -- authorize_spend, estimate_spend
 \ir metering/authorize.sql
--- settle_spend, and how a usage is booked
+-- a usage on counters, in the ledger and its sums, in one attempt
+\ir metering/book.sql
+-- settle_spend
 \ir metering/settle.sql
 -- record_usage_and_increment
 \ir metering/record.sql
@@ -96,11 +98,47 @@
 -- who sees and changes what
 \ir metering/access.sql
 
--- AUDIT: proof that the books agree
+-- AUDIT: who did what, and proof that the books agree
+-- the event log, the outbox
+\ir audit/tables.sql
 -- verify_integrity
 \ir audit/integrity.sql
--- who may verify
+-- who sees events, who may verify
 \ir audit/access.sql
+
+-- BILLING: what was paid in advance, and what became of it?
+-- runs and their parts
+\ir billing/run_tables.sql
+-- the calls of runs, reconciliations
+\ir billing/record_tables.sql
+-- credits and every movement of them, draws
+\ir billing/credit_tables.sql
+-- grants, reservations, receivables, retention
+\ir billing/grant_tables.sql
+-- how credits are reserved, charged, refunded and expire: one function makes every movement
+\ir billing/movements.sql
+-- money in: purchases, promotions, trials, adjustments
+\ir billing/credits.sql
+-- calls outside runs: reserved by the day, topped up in chunks
+\ir billing/draws.sql
+-- start_run, extend_run
+\ir billing/runs.sql
+-- agents, tasks, steps
+\ir billing/parts.sql
+-- record_token_call, and what every call of a run leaves
+\ir billing/token_calls.sql
+-- reconcile_run; complete, cancel, fail
+\ir billing/reconcile.sql
+-- disputes
+\ir billing/disputes.sql
+-- the document's views
+\ir billing/views.sql
+-- get_statement
+\ir billing/statement.sql
+-- what must hold between credits, runs and calls
+\ir billing/integrity.sql
+-- who sees and changes what
+\ir billing/access.sql
 
 -- RETENTION: what must be there ahead of time, what need not be kept
 -- maintain, daily where pg_cron is installed

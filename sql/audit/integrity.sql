@@ -344,6 +344,7 @@ begin
     on h.organization_id = k.organization_id and h.id = k.subject_id
   where l.id is null
     and h.id is null
+    and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')
       or private.uuid_v7_time(k.subject_id) > private.clock_now() - interval '45 days'
@@ -368,7 +369,11 @@ begin
   end if;
   return query
   select *
-  from private.verify_metering(p_organization_id) as f
+  from (
+    select * from private.verify_metering(p_organization_id)
+    union all
+    select * from private.verify_billing(p_organization_id)
+  ) as f
   order by f.check_name, f.organization_id, f.subject;
 end
 $$;

@@ -34,6 +34,7 @@ private.touch_updated_at(),
 private.partition_name(regclass, timestamptz),
 private.create_partition(regclass, date),
 private.ensure_partition(regclass, timestamptz),
+private.ensure_month(timestamptz),
 private.caller_role(),
 private.schema_owner(),
 private.is_trusted_caller()

@@ -109,6 +109,23 @@ begin
 end
 $$;
 
+-- Makes what is missing of a month of all ledgers.
+create function private.ensure_month(p_time timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.ensure_partition(l.parent::regclass, p_time)
+  from private.partitioned_ledgers as l
+  order by l.parent;
+end
+$$;
+
+comment on function private.ensure_month(timestamptz) is
+  'Makes the partitions of the month of p_time (UTC) of every partitioned ledger, if missing.';
+
 comment on function private.ensure_partition(regclass, timestamptz) is
   'Makes the partition of the month of p_time (UTC) if it is missing, and returns its name: '
   'neither a forgotten maintain() nor a test clock refuses spend.';

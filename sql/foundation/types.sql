@@ -27,6 +27,12 @@ constraint percent_is_from_minus_100 check (value >= -100 and value <> 'NaN');
 comment on domain private.percent is
   'By how many percent something is raised or, below 0, lowered.';
 
+create domain private.variance as numeric(24, 4)
+constraint variance_is_finite check (value <> 'NaN');
+
+comment on domain private.variance is
+  'By how many percent something differs from what was expected of it.';
+
 create domain private.token_count as integer
 constraint token_count_is_not_negative check (value >= 0);
 

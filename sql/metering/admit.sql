@@ -63,8 +63,9 @@ begin
     if v_time > v_now then
       v_coverage := private.survey(v_organization_id, v_keys, v_time, v_now);
     end if;
-    if v_coverage.is_frozen then
-      return private.denied_as_frozen(v_organization_id, v_keys);
+    v_decision := private.denied_outright(p_hold, v_keys, v_coverage);
+    if v_decision.decision is not null then
+      return v_decision;
     elsif v_coverage.remaining < p_minimum then
       v_decision := private.denied_as_exceeded(v_coverage);
       -- A call with the same request id may just have taken what is missing.
@@ -73,7 +74,7 @@ begin
       );
       return v_decision;
     end if;
-    perform private.ensure_partition('public.ai_usage_ledger', v_time);
+    perform private.ensure_month(v_time);
     v_hold.id := private.uuid_v7(v_time);
     v_hold.created_at := date_trunc('milliseconds', v_time);
     v_hold.expires_at := v_now + p_expires_in;
@@ -95,7 +96,7 @@ begin
           v_organization_id, v_keys, v_now, v_time, p_wait => v_waits
         );
         v_coverage := private.survey(v_organization_id, v_keys, v_time, null);
-        if v_coverage.is_frozen
+        if (private.denied_outright(p_hold, v_keys, v_coverage)).decision is not null
           or v_coverage.latest_window > v_time
           or v_bound is not null and not private.is_over(v_organization_id, v_bound) then
           perform private.abandon_attempt();
@@ -103,11 +104,18 @@ begin
           v_decision := private.denied_as_exceeded(v_coverage);
           perform private.abandon_attempt();
         end if;
+        v_coverage := private.fund_call(
+          v_organization_id, v_keys, v_time, least(p_hold.held_usd, v_coverage.remaining), v_coverage
+        );
+        if v_coverage.remaining < p_minimum then
+          v_decision := private.denied_as_exceeded(v_coverage);
+          perform private.abandon_attempt();
+        end if;
         v_hold.held_usd := least(p_hold.held_usd, v_coverage.remaining);
         perform private.charge_gathered(
           v_organization_id, v_coverage, v_hold.created_at, 0, v_hold.held_usd
         );
-      elsif not private.charge(
+      elsif v_coverage.lacks_funding or not private.charge(
         v_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
         v_hold.created_at, 0, v_hold.held_usd
       ) then

@@ -243,6 +243,8 @@ begin
     v_survey := private.survey(p_organization_id, v_keys, v_now, v_now);
     if v_survey.remaining < v_cost and not p_allow_partial and not v_survey.is_frozen
       and v_survey.latest_window <= v_now and (p_workflow_id is null or v_survey.has_workflow)
+      and (p_run_id is null or v_survey.lacks_funding is not true)
+      and not v_survey.excludes_model
       and (p_request_id is null or private.find_request(
         p_organization_id, 'authorize', p_request_id, v_content_hash
       ) is null) then
@@ -408,9 +410,10 @@ comment on function public.authorize_spend(
   'admit it: of the organization and of the workflow, run, venture, user, API key, model and tags '
   'it names. A denial is an answer, not an error: it names the budget, what that has left, when '
   'it resets and how many output tokens would still fit; unpriced_model and stale_price mean that '
-  'nobody knows what the call would cost. With p_allow_partial less may be granted, down to '
-  'p_minimum, else to the input and one output token. For members who may spend, as themselves, '
-  'and server roles. Errors: 22023, 42501, TS404, TS409.';
+  'nobody knows what the call would cost; run_ended and model_not_in_run, that the run does not '
+  'pay for it. With p_allow_partial less may be granted, down to p_minimum, else to the input and '
+  'one output token. For members who may spend, as themselves, and server roles. Errors: 22023, '
+  '42501, TS404, TS409.';
 
 -- The same question without a lock and without a hold: for GET, replicas and previews.
 create function public.estimate_spend(
@@ -447,6 +450,7 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_keys text[];
   v_coverage private.coverage;
+  v_decision metering.spend_decision;
 begin
   v_hold.listed_model := v_estimate.listed_model;
   v_keys := private.scope_keys_of(v_hold);
@@ -458,8 +462,10 @@ begin
   end if;
   if v_estimate.reason is not null then
     return private.denied_as_unpriced(v_estimate);
-  elsif v_coverage.is_frozen then
-    return private.denied_as_frozen(p_organization_id, v_keys);
+  end if;
+  v_decision := private.denied_outright(v_hold, v_keys, v_coverage);
+  if v_decision.decision is not null then
+    return v_decision;
   elsif v_coverage.remaining < v_estimate.minimum then
     return private.with_affordable_tokens(private.denied_as_exceeded(v_coverage), v_estimate);
   end if;

@@ -219,7 +219,7 @@ begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance', 'member']);
   loop
     v_now := private.clock_now();
-    perform private.ensure_partition('public.ai_usage_ledger', v_now);
+    perform private.ensure_month(v_now);
     begin
       -- Before anything nested is done: whoever waits for a row that an inner block has written
       -- waits for the whole transaction, and would not be woken by undoing this one.
@@ -371,6 +371,9 @@ begin
     v_days[v_n] := v_holds[v_n].day;
   end loop;
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
+  perform private.record_run_call(v_usages[n], null)
+  from generate_subscripts(v_ids, 1) as n
+  where (v_usages[n]).run_id = any((v_holds[n]).budget_ids);
   perform private.roll_up_all(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);

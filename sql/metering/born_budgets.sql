@@ -102,7 +102,8 @@ as $$
 begin
   perform private.begin_change(old.id);
   if exists (select from metering.usage_rollups as r where r.organization_id = old.id)
-    or exists (select from metering.holds as h where h.organization_id = old.id) then
+    or exists (select from metering.holds as h where h.organization_id = old.id)
+    or exists (select from billing.draws as d where d.org_id = old.id) then
     perform private.raise_error(
       '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
     );

@@ -59,6 +59,7 @@ begin
     and b.scope_key = p_scope || ':' || v_scope_id
     and b.time_window = p_window;
   v_is_new := not found;
+  perform private.assert_not_funded(v_budget);
   if v_is_new then
     insert into metering.budgets (
       organization_id, scope, scope_id, time_window, time_zone, limit_usd, enforcement, slot_count
@@ -193,7 +194,7 @@ $$;
 comment on function private.change_budget(uuid, uuid, text, text, text, integer) is
   'Core of metering.change_budget.';
 
--- True for the budgets that exist from birth.
+-- True for the budgets that exist from birth, also of a run or draw that credits fund.
 create function private.is_born(p_budget metering.budgets)
 returns boolean
 language plpgsql
@@ -205,12 +206,30 @@ begin
     and (
       p_budget.id = p_budget.organization_id
       or p_budget.scope = 'workflow' and p_budget.id::text = p_budget.scope_id
-    );
+    ) or p_budget.is_funded;
 end
 $$;
 
 comment on function private.is_born(metering.budgets) is
-  'True for the own budget of an organization or workflow, which exists from birth and stays.';
+  'True for the own budget of an organization, workflow, run or draw: it exists from birth and '
+  'stays as long as that does.';
+
+-- Refuses to cap a run that credits fund: its limit is what is reserved for it.
+create function private.assert_not_funded(p_budget metering.budgets)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_budget.is_funded then
+    perform private.reject_argument('p_scope_id', 'must not be a run that credits fund');
+  end if;
+end
+$$;
+
+comment on function private.assert_not_funded(metering.budgets) is
+  'Refuses the budget of a run that credits fund. Errors: 22023.';
 
 -- Moves a budget to another scope or window, or spreads it over another number of slots, while
 -- calls go on. Idempotent.
@@ -272,7 +291,9 @@ begin
       'TS404',
       jsonb_build_object('scope', p_scope, 'scope_id', v_scope_id, 'window', p_window)
     );
-  elsif private.is_born(v_budget) or v_budget.frozen_at is not null then
+  end if;
+  perform private.assert_not_funded(v_budget);
+  if private.is_born(v_budget) or v_budget.frozen_at is not null then
     return private.refigure(v_budget, false);
   end if;
   delete from metering.budget_slots as s
@@ -343,7 +364,7 @@ begin
   insert into metering.budgets (organization_id, scope, scope_id, time_window)
   select p_organization_id, p_scope, v_scope_id, 'total'
   where p_is_frozen
-  on conflict (organization_id, scope_key, time_window) do nothing
+  on conflict (organization_id, scope_key, time_window, draw_day) do nothing
   returning * into v_budget;
   if v_budget.id is not null then
     perform private.refigure(v_budget, true);

@@ -112,7 +112,7 @@ as $$
 begin
   perform private.assert_member(p_organization_id);
   -- Partitions come before slots, in every call: a record may follow in this transaction.
-  perform private.ensure_partition('public.ai_usage_ledger', private.clock_now());
+  perform private.ensure_month(private.clock_now());
   perform private.gather_organization(p_organization_id);
 end
 $$;

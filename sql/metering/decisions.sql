@@ -23,10 +23,11 @@ comment on column metering.spend_decision.usage_id is 'The usage a settled reque
 comment on column metering.spend_decision.held_usd is
   'US dollars held, as decimal text; of a settled request, what it cost.';
 comment on column metering.spend_decision.reason is
-  'denied: budget_exceeded, frozen, unpriced_model or stale_price. granted: over_soft_limit, or '
-  'null.';
+  'denied: budget_exceeded, frozen, run_ended, model_not_in_run, unpriced_model or stale_price. '
+  'granted: over_soft_limit, or null.';
 comment on column metering.spend_decision.budget_id is
-  'The budget that decided; null where the organization is frozen.';
+  'The budget that decided; null where the organization is frozen, or credits were not enough to '
+  'open the draw of the day.';
 comment on column metering.spend_decision.remaining_usd is
   'What that budget has left, as decimal text; below zero for a soft one.';
 comment on column metering.spend_decision.resets_at is
@@ -163,7 +164,8 @@ $$;
 comment on function private.scope_keys_of(metering.holds) is 'scope_keys of a hold.';
 
 -- Refuses what names an organization or workflow that is not there: each has a budget of its own
--- from birth, so what is not covered by it does not exist.
+-- from birth, so what is not covered by it does not exist. Where calls are paid in advance, a run
+-- must be one that was started here.
 create function private.assert_covered(p_hold metering.holds, p_coverage private.coverage)
 returns private.coverage
 language plpgsql
@@ -177,13 +179,16 @@ begin
     );
   elsif p_hold.workflow_id is not null and not p_coverage.has_workflow then
     perform private.raise_error('TS404', jsonb_build_object('workflow_id', p_hold.workflow_id));
+  elsif p_hold.run_id is not null and p_coverage.lacks_funding
+    and not private.is_run(p_hold.organization_id, p_hold.run_id) then
+    perform private.raise_error('TS404', jsonb_build_object('run_id', p_hold.run_id));
   end if;
   return p_coverage;
 end
 $$;
 
 comment on function private.assert_covered(metering.holds, private.coverage) is
-  'Refuses a hold of an unknown organization or workflow. Errors: TS404.';
+  'Refuses a hold of an unknown organization, workflow or run. Errors: TS404.';
 
 create function private.denied_as_frozen(p_organization_id uuid, p_scope_keys text[])
 returns metering.spend_decision
@@ -211,6 +216,37 @@ $$;
 
 comment on function private.denied_as_frozen(uuid, text[]) is
   'The decision where the organization or a scope of the call is frozen.';
+
+-- Why a call may not be made whatever it costs; its decision is null where nothing is in the way.
+create function private.denied_outright(
+  p_hold metering.holds,
+  p_scope_keys text[],
+  p_coverage private.coverage
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  if p_coverage.is_frozen then
+    return private.denied_as_frozen(p_hold.organization_id, p_scope_keys);
+  elsif p_hold.run_id is not null and p_coverage.lacks_funding then
+    v_decision.decision := 'denied';
+    v_decision.reason := 'run_ended';
+  elsif p_coverage.excludes_model then
+    v_decision.decision := 'denied';
+    v_decision.reason := 'model_not_in_run';
+    v_decision.budget_id := p_hold.run_id;
+  end if;
+  return v_decision;
+end
+$$;
+
+comment on function private.denied_outright(metering.holds, text[], private.coverage) is
+  'The decision where something is frozen, the run has ended, or it may not call the model.';
 
 create function private.denied_as_exceeded(p_coverage private.coverage)
 returns metering.spend_decision

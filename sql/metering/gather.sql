@@ -157,7 +157,7 @@ $$;
 comment on function private.return_holds(uuid, metering.holds[]) is
   'Returns what closed holds kept to the budgets that cover them.';
 
--- Opens the present window of a budget whose window is over. Under a gather.
+-- Opens the present window of a budget whose window is over; a draw has one only. Under a gather.
 create function private.open_window(p_budget metering.budgets, p_now timestamptz)
 returns void
 language plpgsql
@@ -175,7 +175,8 @@ begin
     debt_usd = null
   where s.organization_id = p_budget.organization_id
     and s.budget_id = p_budget.id
-    and p_now >= s.window_end;
+    and p_now >= s.window_end
+    and p_budget.scope <> 'draw';
 end
 $$;
 

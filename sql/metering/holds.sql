@@ -217,6 +217,7 @@ begin
       and b.scope_key = any(p_scope_keys)
       and b.enforcement = 'hard'
       and b.limit_usd is not null
+      and b.scope <> 'draw'
       and p_time < s.window_start
   loop
     if (v_coverage.remaining <= v_closed.remaining) is not true then
@@ -324,6 +325,11 @@ begin
           v_coverage := private.survey_closed_windows(
             v_organization_id, v_keys, v_hold.created_at, v_coverage
           );
+          if v_coverage.remaining >= v_additional then
+            v_coverage := private.fund_call(
+              v_organization_id, v_keys, v_hold.created_at, v_additional, v_coverage
+            );
+          end if;
           if v_coverage.remaining < v_additional then
             perform private.abandon_attempt();
           end if;

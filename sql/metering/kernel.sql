@@ -23,7 +23,8 @@
 -- A denial needs no lock: a snapshot in which the money is not there is an answer.
 
 -- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
--- the name a call gives it and by its listed name, so that no other spelling passes a cap by.
+-- the name a call gives it and by its listed name, so that no other spelling passes a cap by. A
+-- call outside runs spends from the draw of its day, if the organization pays in advance.
 create function private.scope_keys(
   p_workflow_id uuid,
   p_run_id uuid,
@@ -48,7 +49,8 @@ declare
     'user:' || p_user_id,
     'api_key:' || p_api_key_id,
     'model:' || p_model,
-    'model:' || p_listed_model
+    'model:' || p_listed_model,
+    case when p_run_id is null then 'draw:' end
   ];
 begin
   if p_tags <> '{}' then
@@ -71,6 +73,9 @@ create type private.coverage as (
   grantable numeric,
   latest_window timestamptz,
   has_workflow boolean,
+  is_prepaid boolean,
+  lacks_funding boolean,
+  excludes_model boolean,
   is_frozen boolean,
   has_soft_limit boolean,
   tightest_budget_id uuid,
@@ -80,10 +85,13 @@ create type private.coverage as (
 
 comment on type private.coverage is
   'Budgets of a call in the order of their locks and a slot of each; the least those slots can '
-  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest.';
+  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest: '
+  'whether the organization pays in advance, and then has neither run nor draw to pay for it, or a '
+  'run that may not call the model.';
 
 -- Reads what covers a call, with the caller's own slot of each budget, and whether that is all
--- plain: nothing frozen, closed, soft or in another window than p_time. Locks nothing.
+-- plain: nothing frozen, closed, soft or in another window than p_time, and somebody pays for it.
+-- Locks nothing.
 --
 -- The plan is one for all: a budget's slot is looked up by its key (hence the limit, which keeps
 -- the planner from joining all slots there are), and is never planned anew for an array's length.
@@ -102,17 +110,20 @@ as $$
 declare
   v_coverage private.coverage;
   v_backend constant integer := pg_backend_pid();
+  v_is_funded boolean;
 begin
   select
     array_agg(t.id), array_agg(t.slot), max(t.config_version), min(t.time_zone),
-    min(t.grantable), bool_or(t.is_workflow)
+    min(t.grantable), bool_or(t.is_workflow), bool_or(t.is_prepaid), bool_or(t.is_funded)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.grantable, v_coverage.has_workflow
+    v_coverage.grantable, v_coverage.has_workflow, v_coverage.is_prepaid, v_is_funded
   from (
     select
       b.id,
       b.scope = 'workflow' as is_workflow,
+      b.prepaid_since is not null as is_prepaid,
+      b.is_funded,
       s.slot,
       s.config_version,
       b.time_zone,
@@ -121,6 +132,8 @@ begin
           b.frozen_at is null and s.debt_usd is null
           and p_time >= s.window_start and p_time < s.window_end
           and (b.enforcement = 'hard' or b.limit_usd is null)
+          and (b.prepaid_since > p_time) is not true
+          and (b.only_model is null or 'model:' || b.only_model = any(p_scope_keys))
           then s.available_usd::numeric
         else -1
       end as grantable
@@ -131,11 +144,16 @@ begin
       where x.organization_id = b.organization_id
         and x.budget_id = b.id
         and x.slot = v_backend % b.slot_count
+        and (b.scope <> 'draw' or p_time >= x.window_start and p_time < x.window_end)
       limit 1
     ) as s
     where b.organization_id = p_organization_id and b.scope_key = any(p_scope_keys)
     order by b.id <> b.organization_id, b.id
   ) as t;
+  v_coverage.lacks_funding := v_coverage.is_prepaid and not v_is_funded;
+  if v_coverage.lacks_funding then
+    v_coverage.grantable := -1;
+  end if;
   -- A month that has no partition yet is made by whoever looks closer.
   if to_regclass(
     'private.ai_usage_ledger' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
@@ -152,7 +170,8 @@ comment on function private.cover(uuid, text[], timestamptz) is
 
 -- Reads what covers a call from all slots: the hard cap with the least left for a call that counts
 -- to p_time, and whether anything is frozen or soft. What holds that are overdue at p_overdue_at
--- keep counts as free; null: it does not. Locks nothing.
+-- keep counts as free; null: it does not. What credits could still put into a draw counts as left.
+-- Locks nothing.
 create function private.survey(
   p_organization_id uuid,
   p_scope_keys text[],
@@ -170,30 +189,44 @@ declare
   v_coverage private.coverage;
   v_backend constant integer := pg_backend_pid();
   v_has_overdue constant boolean := private.has_overdue(p_organization_id, p_overdue_at);
+  v_draws boolean[];
+  v_is_funded boolean;
   v_remaining numeric[];
   v_resets_at timestamptz[];
+  v_draw integer;
   v_tightest integer;
 begin
   select
-    array_agg(t.id),
-    array_agg(t.slot),
+    array_agg(t.id) filter (where t.is_present),
+    array_agg(t.slot) filter (where t.is_present),
     max(t.config_version),
     min(t.time_zone),
-    max(t.window_start),
+    greatest(max(t.window_start), max(t.prepaid_since)),
     bool_or(t.is_workflow),
+    bool_or(t.prepaid_since <= p_time),
+    bool_or(t.is_funded and t.is_present),
+    bool_or(t.excludes_model),
     bool_or(t.is_frozen),
     bool_or(t.is_soft),
-    min(t.remaining),
-    array_agg(t.remaining),
-    array_agg(t.resets_at)
+    array_agg(t.is_draw) filter (where t.is_present),
+    array_agg(t.remaining) filter (where t.is_present),
+    array_agg(t.resets_at) filter (where t.is_present)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_frozen,
-    v_coverage.has_soft_limit, v_coverage.remaining, v_remaining, v_resets_at
+    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid, v_is_funded,
+    v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
+    v_remaining, v_resets_at
   from (
     select
       b.id,
       b.scope = 'workflow' as is_workflow,
+      b.scope = 'draw' as is_draw,
+      -- Of draws only that of the time: the others go on until their holds have ended.
+      b.scope <> 'draw' or p_time >= s.window_start and p_time < s.window_end as is_present,
+      b.is_funded,
+      coalesce('model:' || b.only_model = any(p_scope_keys), b.only_model is null) is false
+      as excludes_model,
+      b.prepaid_since,
       v_backend % b.slot_count as slot,
       s.config_version,
       b.time_zone,
@@ -226,6 +259,14 @@ begin
     where b.organization_id = p_organization_id and b.scope_key = any(p_scope_keys)
     order by b.id <> b.organization_id, b.id
   ) as t;
+  v_coverage.lacks_funding := v_coverage.is_prepaid and not v_is_funded;
+  if v_coverage.is_prepaid and 'draw:' = any(p_scope_keys) then
+    v_draw := coalesce(array_position(v_draws, true), cardinality(v_draws) + 1);
+    v_remaining[v_draw] := coalesce(v_remaining[v_draw], 0)
+      + private.fundable(p_organization_id, p_time, p_overdue_at);
+    v_resets_at[v_draw] := null;
+  end if;
+  v_coverage.remaining := (select min(r.remaining) from unnest(v_remaining) as r (remaining));
   v_tightest := array_position(v_remaining, v_coverage.remaining);
   v_coverage.tightest_budget_id := v_coverage.budget_ids[v_tightest];
   v_coverage.resets_at := v_resets_at[v_tightest];
@@ -235,7 +276,8 @@ $$;
 
 comment on function private.survey(uuid, text[], timestamptz, timestamptz) is
   'The budgets that cover a call, with the caller''s own slots, and the hard cap with the least '
-  'left: which, how much (null without any) and when it resets.';
+  'left: which (null for a draw that is not opened yet), how much (null without any) and when it '
+  'resets.';
 
 -- Looks at the hold that expires first: one step into the index, however many are open.
 create function private.has_overdue(p_organization_id uuid, p_now timestamptz)

@@ -128,7 +128,9 @@ comment on column metering.usage_rollups.prompt_tokens is 'Sum of prompt tokens.
 comment on column metering.usage_rollups.completion_tokens is 'Sum of completion tokens.';
 comment on column metering.usage_rollups.cost is 'Sum of cost, US dollars.';
 
-create type metering.operation as enum ('authorize', 'extend', 'settle', 'record');
+create type metering.operation as enum (
+  'authorize', 'extend', 'settle', 'record', 'start_run', 'extend_run'
+);
 comment on type metering.operation is 'What a request id was used for.';
 
 create table metering.request_keys (
@@ -146,13 +148,13 @@ comment on table metering.request_keys is
   'id cannot carry this key. Only an effect binds a key; a denial binds nothing. Kept 400 days.';
 comment on column metering.request_keys.organization_id is 'The organization that pays.';
 comment on column metering.request_keys.operation is
-  'Which function bound the key: authorize, extend, settle or record.';
+  'Which function bound the key: authorize, extend, settle, record, start_run or extend_run.';
 comment on column metering.request_keys.request_id is
   'The caller''s own name for the request, 1 to 255 characters.';
 comment on column metering.request_keys.content_hash is
   'SHA-256 over the caller''s arguments: the same id with other content is refused (TS409).';
 comment on column metering.request_keys.subject_id is
-  'What the request made: the id of the hold, or of the usage.';
+  'What the request made: the id of the hold, of the usage or of the run.';
 comment on column metering.request_keys.created_at is 'When the request first had an effect.';
 
 create type metering.settlement as enum ('on_hold', 'after_hold', 'without_hold');

@@ -24,209 +24,6 @@ $$;
 comment on function private.resolve_organization_of_hold(uuid) is
   'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
 
--- Under which scopes a usage is summed: as its budgets are, but for its run, whose budget has the
--- sum, and its model, which every sum is split by; only another name of it is a scope.
-create function private.rollup_keys(p_usage public.ai_usage_ledger)
-returns text[]
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return private.scope_keys(
-    p_usage.workflow_id, null, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
-    case when p_usage.listed_model is not null then p_usage.model end, null, p_usage.tags
-  );
-end
-$$;
-
-comment on function private.rollup_keys(public.ai_usage_ledger) is
-  'Scope keys under which usage_rollups has a usage; null in place of what it has not.';
-
--- Adds a usage to the sums of its scopes, under rollup_keys(): spelled out here, as every call does
--- this. Whoever calls has locked p_slot of the organization's own budget, so nobody else adds to
--- these rows.
-create function private.roll_up(p_usage public.ai_usage_ledger, p_day date, p_slot smallint)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into metering.usage_rollups as r (
-    organization_id, scope, scope_id, day, model, slot, requests, prompt_tokens,
-    completion_tokens, cost
-  )
-  select
-    p_usage.organization_id, k.scope, k.scope_id, p_day,
-    coalesce(p_usage.listed_model, p_usage.model), p_slot, 1, p_usage.prompt_tokens,
-    p_usage.completion_tokens, p_usage.cost
-  from (
-    values
-    ('organization', ''),
-    ('workflow', p_usage.workflow_id::text),
-    ('venture', p_usage.venture_id::text),
-    ('user', p_usage.user_id::text),
-    ('api_key', p_usage.api_key_id::text),
-    ('model', case when p_usage.listed_model is not null then p_usage.model end)
-  ) as k (scope, scope_id)
-  where k.scope_id is not null
-  union all
-  select
-    p_usage.organization_id, 'tag', t.key || '=' || t.value, p_day,
-    coalesce(p_usage.listed_model, p_usage.model), p_slot, 1, p_usage.prompt_tokens,
-    p_usage.completion_tokens, p_usage.cost
-  from jsonb_each_text(p_usage.tags) as t
-  on conflict (organization_id, scope, scope_id, day, model, slot) do update
-  set
-    requests = r.requests + excluded.requests,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cost = r.cost + excluded.cost;
-end
-$$;
-
-comment on function private.roll_up(public.ai_usage_ledger, date, smallint) is
-  'Adds a usage of a day to usage_rollups.';
-
--- The same for many at once, each row of the sums written once.
-create function private.roll_up_all(
-  p_usages public.ai_usage_ledger[],
-  p_days date[],
-  p_slot smallint
-)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into metering.usage_rollups as r (
-    organization_id, scope, scope_id, day, model, slot, requests, prompt_tokens,
-    completion_tokens, cost
-  )
-  select
-    u.organization_id,
-    split_part(k.scope_key, ':', 1),
-    substr(k.scope_key, strpos(k.scope_key, ':') + 1),
-    p_days[u.ordinality],
-    coalesce(u.listed_model, u.model),
-    p_slot,
-    count(*),
-    sum(u.prompt_tokens),
-    sum(u.completion_tokens),
-    sum(u.cost)
-  from unnest(p_usages) with ordinality as u
-  cross join lateral unnest(private.rollup_keys(p_usages[u.ordinality])) as k (scope_key)
-  where k.scope_key is not null
-  group by 1, 2, 3, 4, 5
-  on conflict (organization_id, scope, scope_id, day, model, slot) do update
-  set
-    requests = r.requests + excluded.requests,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cost = r.cost + excluded.cost;
-end
-$$;
-
-comment on function private.roll_up_all(public.ai_usage_ledger[], date[], smallint) is
-  'Adds usages, each with its day, to usage_rollups.';
-
--- Books a usage: counters, ledger and rollup in one attempt, or under a gather.
---
--- p_held: what its hold returns, US dollars. p_coverage: the budgets under which the hold was
--- taken, or those that cover the call now; if budgets were changed since, they are read anew: the
--- figures of a changed budget counted this hold. p_usage.id is null for a usage without a hold,
--- which is spent now. p_except: overdue holds that a gather leaves alone. Null where the request id
--- was bound meanwhile.
-create function private.book(
-  p_usage public.ai_usage_ledger,
-  p_held numeric,
-  p_coverage private.coverage,
-  p_day date,
-  p_operation metering.operation,
-  p_request_id text,
-  p_content_hash text,
-  p_except uuid[] default '{}'
-)
-returns public.ai_usage_ledger
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_usage public.ai_usage_ledger := p_usage;
-  v_coverage private.coverage := p_coverage;
-  v_day date := p_day;
-  v_keys text[];
-  v_version integer;
-  v_now timestamptz;
-  v_gathers boolean := false;
-  v_is_bound boolean := false;
-begin
-  loop
-    v_now := private.clock_now();
-    if p_usage.id is null then
-      -- Windows only move forward: a call whose clock is behind an open window belongs to that
-      -- window altogether: id, ledger time, rollup and counters agree.
-      v_usage.created_at := date_trunc('milliseconds', greatest(v_now, v_coverage.latest_window));
-      perform private.ensure_partition('public.ai_usage_ledger', v_usage.created_at);
-      v_usage.id := private.uuid_v7(v_usage.created_at);
-      v_day := private.local_day(v_usage.created_at, v_coverage.time_zone);
-    end if;
-    v_usage.settled_at := greatest(v_now, v_usage.created_at);
-
-    begin
-      if v_gathers then
-        perform private.gather(
-          v_usage.organization_id, v_keys, v_now, v_usage.settled_at, p_except
-        );
-        v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
-        if p_usage.id is null and v_coverage.latest_window > v_usage.created_at then
-          perform private.abandon_attempt();
-        end if;
-        perform private.charge_gathered(
-          v_usage.organization_id, v_coverage, v_usage.created_at, v_usage.cost, - p_held
-        );
-      elsif not private.charge(
-        v_usage.organization_id, v_coverage.budget_ids, v_coverage.slots,
-        v_coverage.config_version, v_usage.created_at, v_usage.cost, - p_held
-      ) then
-        perform private.abandon_attempt();
-      end if;
-      if p_request_id is not null and not private.bind_request(
-        v_usage.organization_id, p_operation, p_request_id, p_content_hash, v_usage.id
-      ) then
-        v_is_bound := true;
-        perform private.abandon_attempt();
-      end if;
-      insert into public.ai_usage_ledger values (v_usage.*);
-      perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
-      return v_usage;
-    exception
-      when sqlstate 'UNDO0' then
-        v_version := v_coverage.config_version;
-    end;
-
-    if v_is_bound then
-      return null;
-    end if;
-    v_keys := private.scope_keys(
-      v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
-      v_usage.api_key_id, v_usage.model, v_usage.listed_model, v_usage.tags
-    );
-    v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
-    v_gathers := v_gathers or v_coverage.config_version = v_version;
-  end loop;
-  return null; -- never reached
-end
-$$;
-
-comment on function private.book(
-  public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text, uuid[]
-) is
-  'Books a usage on counters, ledger and rollup.';
-
 -- The usage a hold becomes.
 create function private.usage_of_hold(p_hold metering.holds, p_costing private.costing)
 returns public.ai_usage_ledger
@@ -279,7 +76,8 @@ create function private.settle_hold(
   p_costing private.costing,
   p_request_id text,
   p_content_hash text,
-  p_except uuid[]
+  p_except uuid[],
+  p_call private.run_call
 )
 returns public.ai_usage_ledger
 language plpgsql
@@ -296,7 +94,7 @@ begin
   v_usage := private.book(
     private.usage_of_hold(p_hold, p_costing),
     case when p_hold.state = 'open' then p_hold.held_usd else 0 end,
-    v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except
+    v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except, p_call
   );
   if v_usage.id is null then
     -- Its request id was used for another hold meanwhile.
@@ -308,13 +106,19 @@ begin
 end
 $$;
 
-comment on function private.settle_hold(metering.holds, private.costing, text, text, uuid[]) is
+comment on function private.settle_hold(
+  metering.holds, private.costing, text, text, uuid[], private.run_call
+) is
   'Books what a hold became. Errors: TS409.';
 
 -- The usual case of settle_hold: an open hold that covers its cost, under budgets that were not
 -- changed since. One attempt, in as few statements as there can be. Null where settle_hold has to
 -- look.
-create function private.settle_at_once(p_hold metering.holds, p_costing private.costing)
+create function private.settle_at_once(
+  p_hold metering.holds,
+  p_costing private.costing,
+  p_call private.run_call
+)
 returns public.ai_usage_ledger
 language plpgsql
 volatile
@@ -344,6 +148,9 @@ begin
   )
   returning * into v_usage;
   perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
+  if p_hold.run_id = any(p_hold.budget_ids) then
+    perform private.record_run_call(v_usage, p_call);
+  end if;
   return v_usage;
 exception
   when sqlstate 'UNDO0' then
@@ -351,7 +158,7 @@ exception
 end
 $$;
 
-comment on function private.settle_at_once(metering.holds, private.costing) is
+comment on function private.settle_at_once(metering.holds, private.costing, private.run_call) is
   'Books an open hold that covers its cost in a single attempt; null where that does not do.';
 
 -- True where a usage is what a repeated settlement says. That a call is one request need not be
@@ -385,8 +192,78 @@ comment on function private.is_settled_as(
 ) is
   'True where a settlement of this content made the usage.';
 
--- The body of public.settle_spend and of each item of its batch form. p_except: overdue holds that
--- a gather leaves alone, those of the batch.
+-- Settles a hold by what was measured. p_except: overdue holds that a gather leaves alone, those of
+-- a batch. p_call: which part of its run it belongs to.
+create function private.settle_measured(
+  p_hold_id uuid,
+  p_measured private.measurement,
+  p_cost numeric,
+  p_request_id text,
+  p_organization_id uuid,
+  p_except uuid[],
+  p_call private.run_call
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id constant uuid := coalesce(
+    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
+  );
+  v_content_hash text;
+  v_hold metering.holds;
+  v_costing private.costing;
+  v_usage public.ai_usage_ledger;
+begin
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      row(
+        private.assert_text('p_request_id', p_request_id), p_hold_id,
+        '{"requests": 1}' || p_measured.counts, p_measured.service_tier, p_measured.is_estimate,
+        trim_scale(p_cost)
+      )::text
+    );
+    perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
+  end if;
+
+  delete from metering.holds as h
+  where h.organization_id = v_organization_id and h.id = p_hold_id
+  returning * into v_hold;
+  if v_hold.id is not null then
+    v_costing := private.cost_call(v_hold, p_measured, p_cost);
+    if v_hold.state = 'open' and v_costing.cost <= v_hold.held_usd and p_request_id is null then
+      v_usage := private.settle_at_once(v_hold, v_costing, p_call);
+      if v_usage.id is not null then
+        return v_usage;
+      end if;
+    end if;
+    return private.settle_hold(
+      v_hold, v_costing, p_request_id, v_content_hash, p_except, p_call
+    );
+  end if;
+
+  select * into v_usage
+  from public.ai_usage_ledger as l
+  where l.organization_id = v_organization_id
+    and l.id = p_hold_id
+    and l.settlement <> 'without_hold';
+  if v_usage.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
+  elsif not private.is_settled_as(v_usage, p_measured, p_cost) then
+    perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.settle_measured(
+  uuid, private.measurement, numeric, text, uuid, uuid[], private.run_call
+) is
+  'Settles a hold by what was measured. Errors: 22023, TS404, TS409.';
+
+-- The body of public.settle_spend and of each item of its batch form.
 create function private.settle_spend(
   p_hold_id uuid,
   p_usage jsonb,
@@ -400,58 +277,17 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
-  v_organization_id constant uuid := coalesce(
-    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
-  );
-  v_measured constant private.measurement := private.assert_usage('p_usage', p_usage);
-  v_content_hash text;
-  v_hold metering.holds;
-  v_costing private.costing;
-  v_usage public.ai_usage_ledger;
 begin
+  perform private.assert_id('p_hold_id', p_hold_id);
   if p_cost is not null then
     perform private.assert_money('p_cost', p_cost);
   elsif p_usage is null then
     perform private.reject_argument('p_cost', 'must be stated where p_usage is left out');
   end if;
-  if p_request_id is not null then
-    v_content_hash := private.content_hash(
-      row(
-        private.assert_text('p_request_id', p_request_id), p_hold_id,
-        '{"requests": 1}' || v_measured.counts, v_measured.service_tier, v_measured.is_estimate,
-        trim_scale(p_cost)
-      )::text
-    );
-    perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
-  end if;
-
-  delete from metering.holds as h
-  where h.organization_id = v_organization_id and h.id = v_hold_id
-  returning * into v_hold;
-  if v_hold.id is not null then
-    v_costing := private.cost_call(v_hold, v_measured, p_cost);
-    if v_hold.state = 'open' and v_costing.cost <= v_hold.held_usd and p_request_id is null then
-      v_usage := private.settle_at_once(v_hold, v_costing);
-      if v_usage.id is not null then
-        return v_usage;
-      end if;
-    end if;
-    return private.settle_hold(v_hold, v_costing, p_request_id, v_content_hash, p_except);
-  end if;
-
-  select * into v_usage
-  from public.ai_usage_ledger as l
-  where l.organization_id = v_organization_id
-    and l.id = v_hold_id
-    and l.settlement <> 'without_hold';
-  if v_usage.id is null then
-    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
-  elsif not private.is_settled_as(v_usage, v_measured, p_cost) then
-    perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
-  end if;
-  return v_usage;
+  return private.settle_measured(
+    p_hold_id, private.assert_usage('p_usage', p_usage), p_cost, p_request_id, p_organization_id,
+    p_except, null
+  );
 end
 $$;
 

@@ -44,27 +44,41 @@ create table metering.budgets (
   scope_id text not null default '',
   scope_key text not null generated always as (scope || ':' || scope_id) stored,
   time_window text not null,
+  draw_day date,
   limit_usd private.usd,
   enforcement text not null default 'hard',
   slot_count smallint not null default 1,
   time_zone text,
   frozen_at timestamptz,
+  prepaid_since timestamptz,
+  is_funded boolean not null default false,
+  only_model private.label,
   excess_usd private.usd_sum not null default 0,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   constraint budgets_pkey primary key (organization_id, id),
-  constraint budgets_organization_id_scope_key_time_window_key
-  unique (organization_id, scope_key, time_window),
+  constraint budgets_organization_id_scope_key_time_window_draw_day_key
+  unique nulls not distinct (organization_id, scope_key, time_window, draw_day),
   constraint budgets_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
   constraint budgets_scope_is_known
   check (
-    scope in ('organization', 'workflow', 'run', 'venture', 'user', 'api_key', 'model', 'tag')
+    scope in (
+      'organization', 'workflow', 'run', 'draw', 'venture', 'user', 'api_key', 'model', 'tag'
+    )
   ),
   constraint budgets_window_is_known
   check (time_window in ('total', 'hour', 'day', 'week', 'month')),
   constraint budgets_organization_scope_has_no_id
-  check ((scope = 'organization') = (scope_id = '')),
+  check ((scope in ('organization', 'draw')) = (scope_id = '')),
+  constraint budgets_draw_is_of_a_day
+  check ((scope = 'draw') = (draw_day is not null) and (scope <> 'draw' or time_window = 'day')),
+  constraint budgets_prepaid_is_said_of_the_organization
+  check (prepaid_since is null or id = organization_id),
+  constraint budgets_credits_fund_runs_and_draws
+  check (is_funded = (scope = 'draw') or scope = 'run' and is_funded and id::text = scope_id),
+  constraint budgets_only_model_is_said_of_funded_runs
+  check (only_model is null or scope = 'run' and is_funded),
   constraint budgets_own_budget_is_the_organizations_total
   check (id <> organization_id or scope_key = 'organization:' and time_window = 'total'),
   constraint budgets_time_zone_is_for_windows
@@ -77,19 +91,23 @@ comment on table metering.budgets is
   'A cap over a scope and a window. A call touches every budget that covers it, and all of them '
   'must admit it. Two kinds exist from birth, without a limit, to count what touches them: the own '
   'budget of an organization, whose id is the organization''s, and one per workflow, whose id is '
-  'the workflow''s.';
+  'the workflow''s. Two kinds are funded by credits, and exist while what they fund goes on: of a '
+  'run and of a draw, whose ids they have.';
 comment on column metering.budgets.organization_id is 'The organization that pays.';
 comment on column metering.budgets.id is
   'Id of the budget; the organization''s or workflow''s own for those that exist from birth.';
 comment on column metering.budgets.scope is
-  'What is capped: organization, workflow, run, venture, user, api_key, model or tag.';
+  'What is capped: organization, workflow, run, draw, venture, user, api_key, model or tag.';
 comment on column metering.budgets.scope_id is
-  'Which one: an id, a model, or a tag as key=value; empty for the organization itself.';
+  'Which one: an id, a model, or a tag as key=value; empty for the organization itself and its '
+  'draws.';
 comment on column metering.budgets.scope_key is
   'scope and scope_id in one text, by which a call finds the budgets that cover it.';
 comment on column metering.budgets.time_window is
   'Over which time: total, hour, day, week (from Monday) or month, in the organization''s time '
   'zone.';
+comment on column metering.budgets.draw_day is
+  'Of a draw: which day it is for. Null for all others.';
 comment on column metering.budgets.limit_usd is
   'The cap in US dollars; null where nothing is capped, only counted.';
 comment on column metering.budgets.enforcement is
@@ -103,6 +121,13 @@ comment on column metering.budgets.time_zone is
 comment on column metering.budgets.frozen_at is
   'Since when nothing is granted in this scope; null while it may spend. The organization''s own '
   'budget copies tenancy.organizations.frozen_at.';
+comment on column metering.budgets.prepaid_since is
+  'On the organization''s own budget: since when it pays in advance, so that each call needs a run '
+  'or a draw to pay for it. Null where it does not.';
+comment on column metering.budgets.is_funded is
+  'True for that of a run or draw: its limit is what is reserved for it from credits.';
+comment on column metering.budgets.only_model is
+  'Of a run: the one model, by its listed name, that it may call. Null for any.';
 comment on column metering.budgets.excess_usd is
   'By how much use passed the limit when the limit was last stored, US dollars.';
 comment on column metering.budgets.created_at is 'When it was made.';

@@ -19,6 +19,7 @@ begin
       ('tenancy', 'who a spend belongs to: organizations, memberships, profiles, ventures.'),
       ('pricing', 'what models cost: dated prices, their names, contracts. Read only over HTTP.'),
       ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
+      ('billing', 'what is paid in advance: credits, runs, their calls and what they cost.'),
       ('audit', 'proof that the books agree. Read only over HTTP.')
     ) as rooms (name, purpose)
   loop
@@ -64,7 +65,7 @@ begin
 end
 $$;
 
-grant usage on schema private, tenancy, pricing, metering, audit
+grant usage on schema private, tenancy, pricing, metering, billing, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 -- sql/foundation/types.sql
@@ -97,6 +98,12 @@ constraint percent_is_from_minus_100 check (value >= -100 and value <> 'NaN');
 
 comment on domain private.percent is
   'By how many percent something is raised or, below 0, lowered.';
+
+create domain private.variance as numeric(24, 4)
+constraint variance_is_finite check (value <> 'NaN');
+
+comment on domain private.variance is
+  'By how many percent something differs from what was expected of it.';
 
 create domain private.token_count as integer
 constraint token_count_is_not_negative check (value >= 0);
@@ -760,6 +767,23 @@ begin
 end
 $$;
 
+-- Makes what is missing of a month of all ledgers.
+create function private.ensure_month(p_time timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.ensure_partition(l.parent::regclass, p_time)
+  from private.partitioned_ledgers as l
+  order by l.parent;
+end
+$$;
+
+comment on function private.ensure_month(timestamptz) is
+  'Makes the partitions of the month of p_time (UTC) of every partitioned ledger, if missing.';
+
 comment on function private.ensure_partition(regclass, timestamptz) is
   'Makes the partition of the month of p_time (UTC) if it is missing, and returns its name: '
   'neither a forgotten maintain() nor a test clock refuses spend.';
@@ -859,6 +883,7 @@ private.touch_updated_at(),
 private.partition_name(regclass, timestamptz),
 private.create_partition(regclass, date),
 private.ensure_partition(regclass, timestamptz),
+private.ensure_month(timestamptz),
 private.caller_role(),
 private.schema_owner(),
 private.is_trusted_caller()

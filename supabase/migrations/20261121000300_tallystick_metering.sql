@@ -48,27 +48,41 @@ create table metering.budgets (
   scope_id text not null default '',
   scope_key text not null generated always as (scope || ':' || scope_id) stored,
   time_window text not null,
+  draw_day date,
   limit_usd private.usd,
   enforcement text not null default 'hard',
   slot_count smallint not null default 1,
   time_zone text,
   frozen_at timestamptz,
+  prepaid_since timestamptz,
+  is_funded boolean not null default false,
+  only_model private.label,
   excess_usd private.usd_sum not null default 0,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   constraint budgets_pkey primary key (organization_id, id),
-  constraint budgets_organization_id_scope_key_time_window_key
-  unique (organization_id, scope_key, time_window),
+  constraint budgets_organization_id_scope_key_time_window_draw_day_key
+  unique nulls not distinct (organization_id, scope_key, time_window, draw_day),
   constraint budgets_organization_id_fkey
   foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
   constraint budgets_scope_is_known
   check (
-    scope in ('organization', 'workflow', 'run', 'venture', 'user', 'api_key', 'model', 'tag')
+    scope in (
+      'organization', 'workflow', 'run', 'draw', 'venture', 'user', 'api_key', 'model', 'tag'
+    )
   ),
   constraint budgets_window_is_known
   check (time_window in ('total', 'hour', 'day', 'week', 'month')),
   constraint budgets_organization_scope_has_no_id
-  check ((scope = 'organization') = (scope_id = '')),
+  check ((scope in ('organization', 'draw')) = (scope_id = '')),
+  constraint budgets_draw_is_of_a_day
+  check ((scope = 'draw') = (draw_day is not null) and (scope <> 'draw' or time_window = 'day')),
+  constraint budgets_prepaid_is_said_of_the_organization
+  check (prepaid_since is null or id = organization_id),
+  constraint budgets_credits_fund_runs_and_draws
+  check (is_funded = (scope = 'draw') or scope = 'run' and is_funded and id::text = scope_id),
+  constraint budgets_only_model_is_said_of_funded_runs
+  check (only_model is null or scope = 'run' and is_funded),
   constraint budgets_own_budget_is_the_organizations_total
   check (id <> organization_id or scope_key = 'organization:' and time_window = 'total'),
   constraint budgets_time_zone_is_for_windows
@@ -81,19 +95,23 @@ comment on table metering.budgets is
   'A cap over a scope and a window. A call touches every budget that covers it, and all of them '
   'must admit it. Two kinds exist from birth, without a limit, to count what touches them: the own '
   'budget of an organization, whose id is the organization''s, and one per workflow, whose id is '
-  'the workflow''s.';
+  'the workflow''s. Two kinds are funded by credits, and exist while what they fund goes on: of a '
+  'run and of a draw, whose ids they have.';
 comment on column metering.budgets.organization_id is 'The organization that pays.';
 comment on column metering.budgets.id is
   'Id of the budget; the organization''s or workflow''s own for those that exist from birth.';
 comment on column metering.budgets.scope is
-  'What is capped: organization, workflow, run, venture, user, api_key, model or tag.';
+  'What is capped: organization, workflow, run, draw, venture, user, api_key, model or tag.';
 comment on column metering.budgets.scope_id is
-  'Which one: an id, a model, or a tag as key=value; empty for the organization itself.';
+  'Which one: an id, a model, or a tag as key=value; empty for the organization itself and its '
+  'draws.';
 comment on column metering.budgets.scope_key is
   'scope and scope_id in one text, by which a call finds the budgets that cover it.';
 comment on column metering.budgets.time_window is
   'Over which time: total, hour, day, week (from Monday) or month, in the organization''s time '
   'zone.';
+comment on column metering.budgets.draw_day is
+  'Of a draw: which day it is for. Null for all others.';
 comment on column metering.budgets.limit_usd is
   'The cap in US dollars; null where nothing is capped, only counted.';
 comment on column metering.budgets.enforcement is
@@ -107,6 +125,13 @@ comment on column metering.budgets.time_zone is
 comment on column metering.budgets.frozen_at is
   'Since when nothing is granted in this scope; null while it may spend. The organization''s own '
   'budget copies tenancy.organizations.frozen_at.';
+comment on column metering.budgets.prepaid_since is
+  'On the organization''s own budget: since when it pays in advance, so that each call needs a run '
+  'or a draw to pay for it. Null where it does not.';
+comment on column metering.budgets.is_funded is
+  'True for that of a run or draw: its limit is what is reserved for it from credits.';
+comment on column metering.budgets.only_model is
+  'Of a run: the one model, by its listed name, that it may call. Null for any.';
 comment on column metering.budgets.excess_usd is
   'By how much use passed the limit when the limit was last stored, US dollars.';
 comment on column metering.budgets.created_at is 'When it was made.';
@@ -297,7 +322,9 @@ comment on column metering.usage_rollups.prompt_tokens is 'Sum of prompt tokens.
 comment on column metering.usage_rollups.completion_tokens is 'Sum of completion tokens.';
 comment on column metering.usage_rollups.cost is 'Sum of cost, US dollars.';
 
-create type metering.operation as enum ('authorize', 'extend', 'settle', 'record');
+create type metering.operation as enum (
+  'authorize', 'extend', 'settle', 'record', 'start_run', 'extend_run'
+);
 comment on type metering.operation is 'What a request id was used for.';
 
 create table metering.request_keys (
@@ -315,13 +342,13 @@ comment on table metering.request_keys is
   'id cannot carry this key. Only an effect binds a key; a denial binds nothing. Kept 400 days.';
 comment on column metering.request_keys.organization_id is 'The organization that pays.';
 comment on column metering.request_keys.operation is
-  'Which function bound the key: authorize, extend, settle or record.';
+  'Which function bound the key: authorize, extend, settle, record, start_run or extend_run.';
 comment on column metering.request_keys.request_id is
   'The caller''s own name for the request, 1 to 255 characters.';
 comment on column metering.request_keys.content_hash is
   'SHA-256 over the caller''s arguments: the same id with other content is refused (TS409).';
 comment on column metering.request_keys.subject_id is
-  'What the request made: the id of the hold, or of the usage.';
+  'What the request made: the id of the hold, of the usage or of the run.';
 comment on column metering.request_keys.created_at is 'When the request first had an effect.';
 
 create type metering.settlement as enum ('on_hold', 'after_hold', 'without_hold');
@@ -475,7 +502,8 @@ insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger
 -- A denial needs no lock: a snapshot in which the money is not there is an answer.
 
 -- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
--- the name a call gives it and by its listed name, so that no other spelling passes a cap by.
+-- the name a call gives it and by its listed name, so that no other spelling passes a cap by. A
+-- call outside runs spends from the draw of its day, if the organization pays in advance.
 create function private.scope_keys(
   p_workflow_id uuid,
   p_run_id uuid,
@@ -500,7 +528,8 @@ declare
     'user:' || p_user_id,
     'api_key:' || p_api_key_id,
     'model:' || p_model,
-    'model:' || p_listed_model
+    'model:' || p_listed_model,
+    case when p_run_id is null then 'draw:' end
   ];
 begin
   if p_tags <> '{}' then
@@ -523,6 +552,9 @@ create type private.coverage as (
   grantable numeric,
   latest_window timestamptz,
   has_workflow boolean,
+  is_prepaid boolean,
+  lacks_funding boolean,
+  excludes_model boolean,
   is_frozen boolean,
   has_soft_limit boolean,
   tightest_budget_id uuid,
@@ -532,10 +564,13 @@ create type private.coverage as (
 
 comment on type private.coverage is
   'Budgets of a call in the order of their locks and a slot of each; the least those slots can '
-  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest.';
+  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest: '
+  'whether the organization pays in advance, and then has neither run nor draw to pay for it, or a '
+  'run that may not call the model.';
 
 -- Reads what covers a call, with the caller's own slot of each budget, and whether that is all
--- plain: nothing frozen, closed, soft or in another window than p_time. Locks nothing.
+-- plain: nothing frozen, closed, soft or in another window than p_time, and somebody pays for it.
+-- Locks nothing.
 --
 -- The plan is one for all: a budget's slot is looked up by its key (hence the limit, which keeps
 -- the planner from joining all slots there are), and is never planned anew for an array's length.
@@ -554,17 +589,20 @@ as $$
 declare
   v_coverage private.coverage;
   v_backend constant integer := pg_backend_pid();
+  v_is_funded boolean;
 begin
   select
     array_agg(t.id), array_agg(t.slot), max(t.config_version), min(t.time_zone),
-    min(t.grantable), bool_or(t.is_workflow)
+    min(t.grantable), bool_or(t.is_workflow), bool_or(t.is_prepaid), bool_or(t.is_funded)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.grantable, v_coverage.has_workflow
+    v_coverage.grantable, v_coverage.has_workflow, v_coverage.is_prepaid, v_is_funded
   from (
     select
       b.id,
       b.scope = 'workflow' as is_workflow,
+      b.prepaid_since is not null as is_prepaid,
+      b.is_funded,
       s.slot,
       s.config_version,
       b.time_zone,
@@ -573,6 +611,8 @@ begin
           b.frozen_at is null and s.debt_usd is null
           and p_time >= s.window_start and p_time < s.window_end
           and (b.enforcement = 'hard' or b.limit_usd is null)
+          and (b.prepaid_since > p_time) is not true
+          and (b.only_model is null or 'model:' || b.only_model = any(p_scope_keys))
           then s.available_usd::numeric
         else -1
       end as grantable
@@ -583,11 +623,16 @@ begin
       where x.organization_id = b.organization_id
         and x.budget_id = b.id
         and x.slot = v_backend % b.slot_count
+        and (b.scope <> 'draw' or p_time >= x.window_start and p_time < x.window_end)
       limit 1
     ) as s
     where b.organization_id = p_organization_id and b.scope_key = any(p_scope_keys)
     order by b.id <> b.organization_id, b.id
   ) as t;
+  v_coverage.lacks_funding := v_coverage.is_prepaid and not v_is_funded;
+  if v_coverage.lacks_funding then
+    v_coverage.grantable := -1;
+  end if;
   -- A month that has no partition yet is made by whoever looks closer.
   if to_regclass(
     'private.ai_usage_ledger' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
@@ -604,7 +649,8 @@ comment on function private.cover(uuid, text[], timestamptz) is
 
 -- Reads what covers a call from all slots: the hard cap with the least left for a call that counts
 -- to p_time, and whether anything is frozen or soft. What holds that are overdue at p_overdue_at
--- keep counts as free; null: it does not. Locks nothing.
+-- keep counts as free; null: it does not. What credits could still put into a draw counts as left.
+-- Locks nothing.
 create function private.survey(
   p_organization_id uuid,
   p_scope_keys text[],
@@ -622,30 +668,44 @@ declare
   v_coverage private.coverage;
   v_backend constant integer := pg_backend_pid();
   v_has_overdue constant boolean := private.has_overdue(p_organization_id, p_overdue_at);
+  v_draws boolean[];
+  v_is_funded boolean;
   v_remaining numeric[];
   v_resets_at timestamptz[];
+  v_draw integer;
   v_tightest integer;
 begin
   select
-    array_agg(t.id),
-    array_agg(t.slot),
+    array_agg(t.id) filter (where t.is_present),
+    array_agg(t.slot) filter (where t.is_present),
     max(t.config_version),
     min(t.time_zone),
-    max(t.window_start),
+    greatest(max(t.window_start), max(t.prepaid_since)),
     bool_or(t.is_workflow),
+    bool_or(t.prepaid_since <= p_time),
+    bool_or(t.is_funded and t.is_present),
+    bool_or(t.excludes_model),
     bool_or(t.is_frozen),
     bool_or(t.is_soft),
-    min(t.remaining),
-    array_agg(t.remaining),
-    array_agg(t.resets_at)
+    array_agg(t.is_draw) filter (where t.is_present),
+    array_agg(t.remaining) filter (where t.is_present),
+    array_agg(t.resets_at) filter (where t.is_present)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_frozen,
-    v_coverage.has_soft_limit, v_coverage.remaining, v_remaining, v_resets_at
+    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid, v_is_funded,
+    v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
+    v_remaining, v_resets_at
   from (
     select
       b.id,
       b.scope = 'workflow' as is_workflow,
+      b.scope = 'draw' as is_draw,
+      -- Of draws only that of the time: the others go on until their holds have ended.
+      b.scope <> 'draw' or p_time >= s.window_start and p_time < s.window_end as is_present,
+      b.is_funded,
+      coalesce('model:' || b.only_model = any(p_scope_keys), b.only_model is null) is false
+      as excludes_model,
+      b.prepaid_since,
       v_backend % b.slot_count as slot,
       s.config_version,
       b.time_zone,
@@ -678,6 +738,14 @@ begin
     where b.organization_id = p_organization_id and b.scope_key = any(p_scope_keys)
     order by b.id <> b.organization_id, b.id
   ) as t;
+  v_coverage.lacks_funding := v_coverage.is_prepaid and not v_is_funded;
+  if v_coverage.is_prepaid and 'draw:' = any(p_scope_keys) then
+    v_draw := coalesce(array_position(v_draws, true), cardinality(v_draws) + 1);
+    v_remaining[v_draw] := coalesce(v_remaining[v_draw], 0)
+      + private.fundable(p_organization_id, p_time, p_overdue_at);
+    v_resets_at[v_draw] := null;
+  end if;
+  v_coverage.remaining := (select min(r.remaining) from unnest(v_remaining) as r (remaining));
   v_tightest := array_position(v_remaining, v_coverage.remaining);
   v_coverage.tightest_budget_id := v_coverage.budget_ids[v_tightest];
   v_coverage.resets_at := v_resets_at[v_tightest];
@@ -687,7 +755,8 @@ $$;
 
 comment on function private.survey(uuid, text[], timestamptz, timestamptz) is
   'The budgets that cover a call, with the caller''s own slots, and the hard cap with the least '
-  'left: which, how much (null without any) and when it resets.';
+  'left: which (null for a draw that is not opened yet), how much (null without any) and when it '
+  'resets.';
 
 -- Looks at the hold that expires first: one step into the index, however many are open.
 create function private.has_overdue(p_organization_id uuid, p_now timestamptz)
@@ -989,7 +1058,7 @@ $$;
 comment on function private.return_holds(uuid, metering.holds[]) is
   'Returns what closed holds kept to the budgets that cover them.';
 
--- Opens the present window of a budget whose window is over. Under a gather.
+-- Opens the present window of a budget whose window is over; a draw has one only. Under a gather.
 create function private.open_window(p_budget metering.budgets, p_now timestamptz)
 returns void
 language plpgsql
@@ -1007,7 +1076,8 @@ begin
     debt_usd = null
   where s.organization_id = p_budget.organization_id
     and s.budget_id = p_budget.id
-    and p_now >= s.window_end;
+    and p_now >= s.window_end
+    and p_budget.scope <> 'draw';
 end
 $$;
 
@@ -1339,7 +1409,8 @@ as $$
 begin
   perform private.begin_change(old.id);
   if exists (select from metering.usage_rollups as r where r.organization_id = old.id)
-    or exists (select from metering.holds as h where h.organization_id = old.id) then
+    or exists (select from metering.holds as h where h.organization_id = old.id)
+    or exists (select from billing.draws as d where d.org_id = old.id) then
     perform private.raise_error(
       '23001', jsonb_build_object('organization_id', old.id, 'time_zone', old.time_zone)
     );
@@ -1736,6 +1807,7 @@ begin
     and b.scope_key = p_scope || ':' || v_scope_id
     and b.time_window = p_window;
   v_is_new := not found;
+  perform private.assert_not_funded(v_budget);
   if v_is_new then
     insert into metering.budgets (
       organization_id, scope, scope_id, time_window, time_zone, limit_usd, enforcement, slot_count
@@ -1870,7 +1942,7 @@ $$;
 comment on function private.change_budget(uuid, uuid, text, text, text, integer) is
   'Core of metering.change_budget.';
 
--- True for the budgets that exist from birth.
+-- True for the budgets that exist from birth, also of a run or draw that credits fund.
 create function private.is_born(p_budget metering.budgets)
 returns boolean
 language plpgsql
@@ -1882,12 +1954,30 @@ begin
     and (
       p_budget.id = p_budget.organization_id
       or p_budget.scope = 'workflow' and p_budget.id::text = p_budget.scope_id
-    );
+    ) or p_budget.is_funded;
 end
 $$;
 
 comment on function private.is_born(metering.budgets) is
-  'True for the own budget of an organization or workflow, which exists from birth and stays.';
+  'True for the own budget of an organization, workflow, run or draw: it exists from birth and '
+  'stays as long as that does.';
+
+-- Refuses to cap a run that credits fund: its limit is what is reserved for it.
+create function private.assert_not_funded(p_budget metering.budgets)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_budget.is_funded then
+    perform private.reject_argument('p_scope_id', 'must not be a run that credits fund');
+  end if;
+end
+$$;
+
+comment on function private.assert_not_funded(metering.budgets) is
+  'Refuses the budget of a run that credits fund. Errors: 22023.';
 
 -- Moves a budget to another scope or window, or spreads it over another number of slots, while
 -- calls go on. Idempotent.
@@ -1949,7 +2039,9 @@ begin
       'TS404',
       jsonb_build_object('scope', p_scope, 'scope_id', v_scope_id, 'window', p_window)
     );
-  elsif private.is_born(v_budget) or v_budget.frozen_at is not null then
+  end if;
+  perform private.assert_not_funded(v_budget);
+  if private.is_born(v_budget) or v_budget.frozen_at is not null then
     return private.refigure(v_budget, false);
   end if;
   delete from metering.budget_slots as s
@@ -2020,7 +2112,7 @@ begin
   insert into metering.budgets (organization_id, scope, scope_id, time_window)
   select p_organization_id, p_scope, v_scope_id, 'total'
   where p_is_frozen
-  on conflict (organization_id, scope_key, time_window) do nothing
+  on conflict (organization_id, scope_key, time_window, draw_day) do nothing
   returning * into v_budget;
   if v_budget.id is not null then
     perform private.refigure(v_budget, true);
@@ -2203,7 +2295,7 @@ as $$
 begin
   perform private.assert_member(p_organization_id);
   -- Partitions come before slots, in every call: a record may follow in this transaction.
-  perform private.ensure_partition('public.ai_usage_ledger', private.clock_now());
+  perform private.ensure_month(private.clock_now());
   perform private.gather_organization(p_organization_id);
 end
 $$;
@@ -2439,10 +2531,11 @@ comment on column metering.spend_decision.usage_id is 'The usage a settled reque
 comment on column metering.spend_decision.held_usd is
   'US dollars held, as decimal text; of a settled request, what it cost.';
 comment on column metering.spend_decision.reason is
-  'denied: budget_exceeded, frozen, unpriced_model or stale_price. granted: over_soft_limit, or '
-  'null.';
+  'denied: budget_exceeded, frozen, run_ended, model_not_in_run, unpriced_model or stale_price. '
+  'granted: over_soft_limit, or null.';
 comment on column metering.spend_decision.budget_id is
-  'The budget that decided; null where the organization is frozen.';
+  'The budget that decided; null where the organization is frozen, or credits were not enough to '
+  'open the draw of the day.';
 comment on column metering.spend_decision.remaining_usd is
   'What that budget has left, as decimal text; below zero for a soft one.';
 comment on column metering.spend_decision.resets_at is
@@ -2579,7 +2672,8 @@ $$;
 comment on function private.scope_keys_of(metering.holds) is 'scope_keys of a hold.';
 
 -- Refuses what names an organization or workflow that is not there: each has a budget of its own
--- from birth, so what is not covered by it does not exist.
+-- from birth, so what is not covered by it does not exist. Where calls are paid in advance, a run
+-- must be one that was started here.
 create function private.assert_covered(p_hold metering.holds, p_coverage private.coverage)
 returns private.coverage
 language plpgsql
@@ -2593,13 +2687,16 @@ begin
     );
   elsif p_hold.workflow_id is not null and not p_coverage.has_workflow then
     perform private.raise_error('TS404', jsonb_build_object('workflow_id', p_hold.workflow_id));
+  elsif p_hold.run_id is not null and p_coverage.lacks_funding
+    and not private.is_run(p_hold.organization_id, p_hold.run_id) then
+    perform private.raise_error('TS404', jsonb_build_object('run_id', p_hold.run_id));
   end if;
   return p_coverage;
 end
 $$;
 
 comment on function private.assert_covered(metering.holds, private.coverage) is
-  'Refuses a hold of an unknown organization or workflow. Errors: TS404.';
+  'Refuses a hold of an unknown organization, workflow or run. Errors: TS404.';
 
 create function private.denied_as_frozen(p_organization_id uuid, p_scope_keys text[])
 returns metering.spend_decision
@@ -2627,6 +2724,37 @@ $$;
 
 comment on function private.denied_as_frozen(uuid, text[]) is
   'The decision where the organization or a scope of the call is frozen.';
+
+-- Why a call may not be made whatever it costs; its decision is null where nothing is in the way.
+create function private.denied_outright(
+  p_hold metering.holds,
+  p_scope_keys text[],
+  p_coverage private.coverage
+)
+returns metering.spend_decision
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_decision metering.spend_decision;
+begin
+  if p_coverage.is_frozen then
+    return private.denied_as_frozen(p_hold.organization_id, p_scope_keys);
+  elsif p_hold.run_id is not null and p_coverage.lacks_funding then
+    v_decision.decision := 'denied';
+    v_decision.reason := 'run_ended';
+  elsif p_coverage.excludes_model then
+    v_decision.decision := 'denied';
+    v_decision.reason := 'model_not_in_run';
+    v_decision.budget_id := p_hold.run_id;
+  end if;
+  return v_decision;
+end
+$$;
+
+comment on function private.denied_outright(metering.holds, text[], private.coverage) is
+  'The decision where something is frozen, the run has ended, or it may not call the model.';
 
 create function private.denied_as_exceeded(p_coverage private.coverage)
 returns metering.spend_decision
@@ -3211,8 +3339,9 @@ begin
     if v_time > v_now then
       v_coverage := private.survey(v_organization_id, v_keys, v_time, v_now);
     end if;
-    if v_coverage.is_frozen then
-      return private.denied_as_frozen(v_organization_id, v_keys);
+    v_decision := private.denied_outright(p_hold, v_keys, v_coverage);
+    if v_decision.decision is not null then
+      return v_decision;
     elsif v_coverage.remaining < p_minimum then
       v_decision := private.denied_as_exceeded(v_coverage);
       -- A call with the same request id may just have taken what is missing.
@@ -3221,7 +3350,7 @@ begin
       );
       return v_decision;
     end if;
-    perform private.ensure_partition('public.ai_usage_ledger', v_time);
+    perform private.ensure_month(v_time);
     v_hold.id := private.uuid_v7(v_time);
     v_hold.created_at := date_trunc('milliseconds', v_time);
     v_hold.expires_at := v_now + p_expires_in;
@@ -3243,7 +3372,7 @@ begin
           v_organization_id, v_keys, v_now, v_time, p_wait => v_waits
         );
         v_coverage := private.survey(v_organization_id, v_keys, v_time, null);
-        if v_coverage.is_frozen
+        if (private.denied_outright(p_hold, v_keys, v_coverage)).decision is not null
           or v_coverage.latest_window > v_time
           or v_bound is not null and not private.is_over(v_organization_id, v_bound) then
           perform private.abandon_attempt();
@@ -3251,11 +3380,18 @@ begin
           v_decision := private.denied_as_exceeded(v_coverage);
           perform private.abandon_attempt();
         end if;
+        v_coverage := private.fund_call(
+          v_organization_id, v_keys, v_time, least(p_hold.held_usd, v_coverage.remaining), v_coverage
+        );
+        if v_coverage.remaining < p_minimum then
+          v_decision := private.denied_as_exceeded(v_coverage);
+          perform private.abandon_attempt();
+        end if;
         v_hold.held_usd := least(p_hold.held_usd, v_coverage.remaining);
         perform private.charge_gathered(
           v_organization_id, v_coverage, v_hold.created_at, 0, v_hold.held_usd
         );
-      elsif not private.charge(
+      elsif v_coverage.lacks_funding or not private.charge(
         v_organization_id, v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version,
         v_hold.created_at, 0, v_hold.held_usd
       ) then
@@ -3541,6 +3677,8 @@ begin
     v_survey := private.survey(p_organization_id, v_keys, v_now, v_now);
     if v_survey.remaining < v_cost and not p_allow_partial and not v_survey.is_frozen
       and v_survey.latest_window <= v_now and (p_workflow_id is null or v_survey.has_workflow)
+      and (p_run_id is null or v_survey.lacks_funding is not true)
+      and not v_survey.excludes_model
       and (p_request_id is null or private.find_request(
         p_organization_id, 'authorize', p_request_id, v_content_hash
       ) is null) then
@@ -3706,9 +3844,10 @@ comment on function public.authorize_spend(
   'admit it: of the organization and of the workflow, run, venture, user, API key, model and tags '
   'it names. A denial is an answer, not an error: it names the budget, what that has left, when '
   'it resets and how many output tokens would still fit; unpriced_model and stale_price mean that '
-  'nobody knows what the call would cost. With p_allow_partial less may be granted, down to '
-  'p_minimum, else to the input and one output token. For members who may spend, as themselves, '
-  'and server roles. Errors: 22023, 42501, TS404, TS409.';
+  'nobody knows what the call would cost; run_ended and model_not_in_run, that the run does not '
+  'pay for it. With p_allow_partial less may be granted, down to p_minimum, else to the input and '
+  'one output token. For members who may spend, as themselves, and server roles. Errors: 22023, '
+  '42501, TS404, TS409.';
 
 -- The same question without a lock and without a hold: for GET, replicas and previews.
 create function public.estimate_spend(
@@ -3745,6 +3884,7 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_keys text[];
   v_coverage private.coverage;
+  v_decision metering.spend_decision;
 begin
   v_hold.listed_model := v_estimate.listed_model;
   v_keys := private.scope_keys_of(v_hold);
@@ -3756,8 +3896,10 @@ begin
   end if;
   if v_estimate.reason is not null then
     return private.denied_as_unpriced(v_estimate);
-  elsif v_coverage.is_frozen then
-    return private.denied_as_frozen(p_organization_id, v_keys);
+  end if;
+  v_decision := private.denied_outright(v_hold, v_keys, v_coverage);
+  if v_decision.decision is not null then
+    return v_decision;
   elsif v_coverage.remaining < v_estimate.minimum then
     return private.with_affordable_tokens(private.denied_as_exceeded(v_coverage), v_estimate);
   end if;
@@ -3776,36 +3918,25 @@ comment on function public.estimate_spend(
   'callers at once can both be told yes. For members, viewers too, and server roles. Errors: '
   '22023, 42501, TS404.';
 
--- sql/metering/settle.sql
+-- sql/metering/book.sql
 
--- What was spent. Real spend is never refused: above its hold, after it, or without one it lands,
--- flagged, and the cap refuses the next call.
+-- How a usage is booked: on counters, in the ledger, in its sums.
 
--- The organization of a hold or of the usage it became. Two steps: to look into every partition of
--- the ledger costs more than all else a settlement looks up.
-create function private.resolve_organization_of_hold(p_hold_id uuid)
-returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_organization_id uuid := (select h.organization_id from metering.holds as h where h.id = p_hold_id);
-begin
-  if v_organization_id is null then
-    v_organization_id := (
-      select l.organization_id from public.ai_usage_ledger as l where l.id = p_hold_id
-    );
-  end if;
-  return v_organization_id;
-end
-$$;
+-- Which part of a run a call belongs to, and what went wrong with it.
+create type private.run_call as (
+  agent_id uuid,
+  task_id uuid,
+  step_id uuid,
+  error_code text,
+  error_message text,
+  reported_total_tokens bigint
+);
 
-comment on function private.resolve_organization_of_hold(uuid) is
-  'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
+comment on type private.run_call is
+  'Which part of a run a call belongs to, and what went wrong with it; all null: its own step.';
 
--- Under which scopes a usage is summed: as its budgets are, but for its run, whose budget has the
--- sum, and its model, which every sum is split by; only another name of it is a scope.
+-- Under which scopes a usage is summed: as its budgets are, but for its run or draw, whose budget
+-- has the sum, and its model, which every sum is split by; only another name of it is a scope.
 create function private.rollup_keys(p_usage public.ai_usage_ledger)
 returns text[]
 language plpgsql
@@ -3813,9 +3944,12 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return private.scope_keys(
-    p_usage.workflow_id, null, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
-    case when p_usage.listed_model is not null then p_usage.model end, null, p_usage.tags
+  return array_remove(
+    private.scope_keys(
+      p_usage.workflow_id, null, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
+      case when p_usage.listed_model is not null then p_usage.model end, null, p_usage.tags
+    ),
+    'draw:'
   );
 end
 $$;
@@ -3917,8 +4051,11 @@ comment on function private.roll_up_all(public.ai_usage_ledger[], date[], smalli
 -- p_held: what its hold returns, US dollars. p_coverage: the budgets under which the hold was
 -- taken, or those that cover the call now; if budgets were changed since, they are read anew: the
 -- figures of a changed budget counted this hold. p_usage.id is null for a usage without a hold,
--- which is spent now. p_except: overdue holds that a gather leaves alone. Null where the request id
--- was bound meanwhile.
+-- which is spent now. p_except: overdue holds that a gather leaves alone. p_call: which part of its
+-- run it belongs to. Null where the request id was bound meanwhile.
+--
+-- Where an organization pays in advance, a usage without a run spends from the draw of its day; one
+-- whose run or draw is closed already is charged as late.
 create function private.book(
   p_usage public.ai_usage_ledger,
   p_held numeric,
@@ -3927,7 +4064,8 @@ create function private.book(
   p_operation metering.operation,
   p_request_id text,
   p_content_hash text,
-  p_except uuid[] default '{}'
+  p_except uuid[] default '{}',
+  p_call private.run_call default null
 )
 returns public.ai_usage_ledger
 language plpgsql
@@ -3950,7 +4088,7 @@ begin
       -- Windows only move forward: a call whose clock is behind an open window belongs to that
       -- window altogether: id, ledger time, rollup and counters agree.
       v_usage.created_at := date_trunc('milliseconds', greatest(v_now, v_coverage.latest_window));
-      perform private.ensure_partition('public.ai_usage_ledger', v_usage.created_at);
+      perform private.ensure_month(v_usage.created_at);
       v_usage.id := private.uuid_v7(v_usage.created_at);
       v_day := private.local_day(v_usage.created_at, v_coverage.time_zone);
     end if;
@@ -3961,14 +4099,21 @@ begin
         perform private.gather(
           v_usage.organization_id, v_keys, v_now, v_usage.settled_at, p_except
         );
-        v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
+        v_coverage := private.survey(
+          v_usage.organization_id, v_keys, v_usage.created_at, null
+        );
         if p_usage.id is null and v_coverage.latest_window > v_usage.created_at then
           perform private.abandon_attempt();
+        elsif p_usage.id is null and p_usage.run_id is null and v_coverage.lacks_funding then
+          perform private.open_draw(v_usage.organization_id, v_usage.created_at);
+          v_coverage := private.survey(
+            v_usage.organization_id, v_keys, v_usage.created_at, null
+          );
         end if;
         perform private.charge_gathered(
           v_usage.organization_id, v_coverage, v_usage.created_at, v_usage.cost, - p_held
         );
-      elsif not private.charge(
+      elsif v_coverage.lacks_funding or not private.charge(
         v_usage.organization_id, v_coverage.budget_ids, v_coverage.slots,
         v_coverage.config_version, v_usage.created_at, v_usage.cost, - p_held
       ) then
@@ -3982,6 +4127,15 @@ begin
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
+      if v_usage.run_id is not null and (
+        v_usage.run_id = any(v_coverage.budget_ids)
+        or private.is_run(v_usage.organization_id, v_usage.run_id)
+      ) then
+        perform private.record_run_call(v_usage, p_call);
+      end if;
+      if v_coverage.lacks_funding and v_usage.cost > 0 then
+        perform private.charge_late_usage(v_usage);
+      end if;
       return v_usage;
     exception
       when sqlstate 'UNDO0' then
@@ -3995,17 +4149,49 @@ begin
       v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
       v_usage.api_key_id, v_usage.model, v_usage.listed_model, v_usage.tags
     );
-    v_coverage := private.survey(v_usage.organization_id, v_keys, v_now, null);
-    v_gathers := v_gathers or v_coverage.config_version = v_version;
+    v_coverage := private.survey(
+      v_usage.organization_id, v_keys,
+      case when p_usage.id is null then v_now else v_usage.created_at end, null
+    );
+    v_gathers := v_gathers or v_coverage.lacks_funding or v_coverage.config_version = v_version;
   end loop;
   return null; -- never reached
 end
 $$;
 
 comment on function private.book(
-  public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text, uuid[]
+  public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text, uuid[],
+  private.run_call
 ) is
   'Books a usage on counters, ledger and rollup.';
+
+-- sql/metering/settle.sql
+
+-- What was spent. Real spend is never refused: above its hold, after it, or without one it lands,
+-- flagged, and the cap refuses the next call.
+
+-- The organization of a hold or of the usage it became. Two steps: to look into every partition of
+-- the ledger costs more than all else a settlement looks up.
+create function private.resolve_organization_of_hold(p_hold_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id uuid := (select h.organization_id from metering.holds as h where h.id = p_hold_id);
+begin
+  if v_organization_id is null then
+    v_organization_id := (
+      select l.organization_id from public.ai_usage_ledger as l where l.id = p_hold_id
+    );
+  end if;
+  return v_organization_id;
+end
+$$;
+
+comment on function private.resolve_organization_of_hold(uuid) is
+  'The organization of a hold, settled or not, that the caller may see; null for an unknown one.';
 
 -- The usage a hold becomes.
 create function private.usage_of_hold(p_hold metering.holds, p_costing private.costing)
@@ -4059,7 +4245,8 @@ create function private.settle_hold(
   p_costing private.costing,
   p_request_id text,
   p_content_hash text,
-  p_except uuid[]
+  p_except uuid[],
+  p_call private.run_call
 )
 returns public.ai_usage_ledger
 language plpgsql
@@ -4076,7 +4263,7 @@ begin
   v_usage := private.book(
     private.usage_of_hold(p_hold, p_costing),
     case when p_hold.state = 'open' then p_hold.held_usd else 0 end,
-    v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except
+    v_coverage, p_hold.day, 'settle', p_request_id, p_content_hash, p_except, p_call
   );
   if v_usage.id is null then
     -- Its request id was used for another hold meanwhile.
@@ -4088,13 +4275,19 @@ begin
 end
 $$;
 
-comment on function private.settle_hold(metering.holds, private.costing, text, text, uuid[]) is
+comment on function private.settle_hold(
+  metering.holds, private.costing, text, text, uuid[], private.run_call
+) is
   'Books what a hold became. Errors: TS409.';
 
 -- The usual case of settle_hold: an open hold that covers its cost, under budgets that were not
 -- changed since. One attempt, in as few statements as there can be. Null where settle_hold has to
 -- look.
-create function private.settle_at_once(p_hold metering.holds, p_costing private.costing)
+create function private.settle_at_once(
+  p_hold metering.holds,
+  p_costing private.costing,
+  p_call private.run_call
+)
 returns public.ai_usage_ledger
 language plpgsql
 volatile
@@ -4124,6 +4317,9 @@ begin
   )
   returning * into v_usage;
   perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
+  if p_hold.run_id = any(p_hold.budget_ids) then
+    perform private.record_run_call(v_usage, p_call);
+  end if;
   return v_usage;
 exception
   when sqlstate 'UNDO0' then
@@ -4131,7 +4327,7 @@ exception
 end
 $$;
 
-comment on function private.settle_at_once(metering.holds, private.costing) is
+comment on function private.settle_at_once(metering.holds, private.costing, private.run_call) is
   'Books an open hold that covers its cost in a single attempt; null where that does not do.';
 
 -- True where a usage is what a repeated settlement says. That a call is one request need not be
@@ -4165,8 +4361,78 @@ comment on function private.is_settled_as(
 ) is
   'True where a settlement of this content made the usage.';
 
--- The body of public.settle_spend and of each item of its batch form. p_except: overdue holds that
--- a gather leaves alone, those of the batch.
+-- Settles a hold by what was measured. p_except: overdue holds that a gather leaves alone, those of
+-- a batch. p_call: which part of its run it belongs to.
+create function private.settle_measured(
+  p_hold_id uuid,
+  p_measured private.measurement,
+  p_cost numeric,
+  p_request_id text,
+  p_organization_id uuid,
+  p_except uuid[],
+  p_call private.run_call
+)
+returns public.ai_usage_ledger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id constant uuid := coalesce(
+    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
+  );
+  v_content_hash text;
+  v_hold metering.holds;
+  v_costing private.costing;
+  v_usage public.ai_usage_ledger;
+begin
+  if p_request_id is not null then
+    v_content_hash := private.content_hash(
+      row(
+        private.assert_text('p_request_id', p_request_id), p_hold_id,
+        '{"requests": 1}' || p_measured.counts, p_measured.service_tier, p_measured.is_estimate,
+        trim_scale(p_cost)
+      )::text
+    );
+    perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
+  end if;
+
+  delete from metering.holds as h
+  where h.organization_id = v_organization_id and h.id = p_hold_id
+  returning * into v_hold;
+  if v_hold.id is not null then
+    v_costing := private.cost_call(v_hold, p_measured, p_cost);
+    if v_hold.state = 'open' and v_costing.cost <= v_hold.held_usd and p_request_id is null then
+      v_usage := private.settle_at_once(v_hold, v_costing, p_call);
+      if v_usage.id is not null then
+        return v_usage;
+      end if;
+    end if;
+    return private.settle_hold(
+      v_hold, v_costing, p_request_id, v_content_hash, p_except, p_call
+    );
+  end if;
+
+  select * into v_usage
+  from public.ai_usage_ledger as l
+  where l.organization_id = v_organization_id
+    and l.id = p_hold_id
+    and l.settlement <> 'without_hold';
+  if v_usage.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
+  elsif not private.is_settled_as(v_usage, p_measured, p_cost) then
+    perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
+  end if;
+  return v_usage;
+end
+$$;
+
+comment on function private.settle_measured(
+  uuid, private.measurement, numeric, text, uuid, uuid[], private.run_call
+) is
+  'Settles a hold by what was measured. Errors: 22023, TS404, TS409.';
+
+-- The body of public.settle_spend and of each item of its batch form.
 create function private.settle_spend(
   p_hold_id uuid,
   p_usage jsonb,
@@ -4180,58 +4446,17 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
-  v_organization_id constant uuid := coalesce(
-    p_organization_id, private.resolve_organization_of_hold(p_hold_id)
-  );
-  v_measured constant private.measurement := private.assert_usage('p_usage', p_usage);
-  v_content_hash text;
-  v_hold metering.holds;
-  v_costing private.costing;
-  v_usage public.ai_usage_ledger;
 begin
+  perform private.assert_id('p_hold_id', p_hold_id);
   if p_cost is not null then
     perform private.assert_money('p_cost', p_cost);
   elsif p_usage is null then
     perform private.reject_argument('p_cost', 'must be stated where p_usage is left out');
   end if;
-  if p_request_id is not null then
-    v_content_hash := private.content_hash(
-      row(
-        private.assert_text('p_request_id', p_request_id), p_hold_id,
-        '{"requests": 1}' || v_measured.counts, v_measured.service_tier, v_measured.is_estimate,
-        trim_scale(p_cost)
-      )::text
-    );
-    perform private.find_request(v_organization_id, 'settle', p_request_id, v_content_hash);
-  end if;
-
-  delete from metering.holds as h
-  where h.organization_id = v_organization_id and h.id = v_hold_id
-  returning * into v_hold;
-  if v_hold.id is not null then
-    v_costing := private.cost_call(v_hold, v_measured, p_cost);
-    if v_hold.state = 'open' and v_costing.cost <= v_hold.held_usd and p_request_id is null then
-      v_usage := private.settle_at_once(v_hold, v_costing);
-      if v_usage.id is not null then
-        return v_usage;
-      end if;
-    end if;
-    return private.settle_hold(v_hold, v_costing, p_request_id, v_content_hash, p_except);
-  end if;
-
-  select * into v_usage
-  from public.ai_usage_ledger as l
-  where l.organization_id = v_organization_id
-    and l.id = v_hold_id
-    and l.settlement <> 'without_hold';
-  if v_usage.id is null then
-    perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
-  elsif not private.is_settled_as(v_usage, v_measured, p_cost) then
-    perform private.raise_error('TS409', jsonb_build_object('hold_id', p_hold_id));
-  end if;
-  return v_usage;
+  return private.settle_measured(
+    p_hold_id, private.assert_usage('p_usage', p_usage), p_cost, p_request_id, p_organization_id,
+    p_except, null
+  );
 end
 $$;
 
@@ -4597,6 +4822,7 @@ begin
       and b.scope_key = any(p_scope_keys)
       and b.enforcement = 'hard'
       and b.limit_usd is not null
+      and b.scope <> 'draw'
       and p_time < s.window_start
   loop
     if (v_coverage.remaining <= v_closed.remaining) is not true then
@@ -4704,6 +4930,11 @@ begin
           v_coverage := private.survey_closed_windows(
             v_organization_id, v_keys, v_hold.created_at, v_coverage
           );
+          if v_coverage.remaining >= v_additional then
+            v_coverage := private.fund_call(
+              v_organization_id, v_keys, v_hold.created_at, v_additional, v_coverage
+            );
+          end if;
           if v_coverage.remaining < v_additional then
             perform private.abandon_attempt();
           end if;
@@ -5063,7 +5294,7 @@ begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance', 'member']);
   loop
     v_now := private.clock_now();
-    perform private.ensure_partition('public.ai_usage_ledger', v_now);
+    perform private.ensure_month(v_now);
     begin
       -- Before anything nested is done: whoever waits for a row that an inner block has written
       -- waits for the whole transaction, and would not be woken by undoing this one.
@@ -5215,6 +5446,9 @@ begin
     v_days[v_n] := v_holds[v_n].day;
   end loop;
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
+  perform private.record_run_call(v_usages[n], null)
+  from generate_subscripts(v_ids, 1) as n
+  where (v_usages[n]).run_id = any((v_holds[n]).budget_ids);
   perform private.roll_up_all(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);
@@ -5960,6 +6194,7 @@ private.set_budget(uuid, text, text, text, numeric, text, integer),
 metering.set_budget(uuid, text, text, text, numeric, text, integer),
 private.change_budget(uuid, uuid, text, text, text, integer),
 private.is_born(metering.budgets),
+private.assert_not_funded(metering.budgets),
 metering.change_budget(uuid, uuid, text, text, text, integer),
 private.remove_budget(uuid, text, text, text),
 metering.remove_budget(uuid, text, text, text),
@@ -5985,6 +6220,7 @@ private.draft_hold(
 private.scope_keys_of(metering.holds),
 private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
+private.denied_outright(metering.holds, text[], private.coverage),
 private.denied_as_exceeded(private.coverage),
 private.denied_as_unpriced(private.estimate),
 private.estimate_call(metering.holds, numeric, bigint, bigint, boolean, numeric),
@@ -6025,11 +6261,14 @@ private.roll_up(public.ai_usage_ledger, date, smallint),
 private.roll_up_all(public.ai_usage_ledger[], date[], smallint),
 private.book(
   public.ai_usage_ledger, numeric, private.coverage, date, metering.operation, text, text,
-  uuid[]
+  uuid[], private.run_call
 ),
 private.usage_of_hold(metering.holds, private.costing),
-private.settle_hold(metering.holds, private.costing, text, text, uuid[]),
-private.settle_at_once(metering.holds, private.costing),
+private.settle_hold(metering.holds, private.costing, text, text, uuid[], private.run_call),
+private.settle_at_once(metering.holds, private.costing, private.run_call),
+private.settle_measured(
+  uuid, private.measurement, numeric, text, uuid, uuid[], private.run_call
+),
 private.is_settled_as(public.ai_usage_ledger, private.measurement, numeric),
 private.settle_spend(uuid, jsonb, numeric, text, uuid, uuid[]),
 public.settle_spend(uuid, jsonb, numeric, text, uuid),
@@ -6079,6 +6318,7 @@ private.draft_hold(
 private.scope_keys_of(metering.holds),
 private.assert_covered(metering.holds, private.coverage),
 private.denied_as_frozen(uuid, text[]),
+private.denied_outright(metering.holds, text[], private.coverage),
 private.denied_as_exceeded(private.coverage),
 private.denied_as_unpriced(private.estimate),
 private.is_free(jsonb, numeric),

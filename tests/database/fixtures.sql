@@ -180,3 +180,87 @@ exception when others then
   return coalesce(nullif(v_detail, ''), '{}');
 end
 $$;
+
+-- Buys credits.
+create function tests.buy(p_organization_id uuid, p_amount numeric)
+returns uuid
+language sql
+as $$
+  select id from billing.purchase_credits(p_organization_id, p_amount, gen_random_uuid()::text)
+$$;
+
+-- Starts a run that is expected to take 100 + 100 tokens and to cost p_cost.
+create function tests.run(p_organization_id uuid, p_cost numeric)
+returns uuid
+language sql
+as $$
+  select id from billing.start_run(
+    p_organization_id, 100, 100, p_input_cost_usd => p_cost, p_output_cost_usd => 0
+  )
+$$;
+
+-- Records a call of a run that took p_tokens, half of them output, and cost p_cost.
+create function tests.call(p_run_id uuid, p_cost numeric, p_tokens integer default 100)
+returns uuid
+language sql
+as $$
+  select billing.record_token_call(
+    p_run_id, null, null, null, p_tokens - p_tokens / 2, p_tokens / 2, 'gpt-4o', p_cost
+  )
+$$;
+
+-- Credits of an organization: balance, reserved.
+create function tests.credits(p_organization_id uuid)
+returns table (balance numeric, reserved numeric)
+language sql
+as $$
+  select b.balance_usd, b.reserved_usd
+  from billing.credit_balances as b
+  where b.org_id = p_organization_id
+$$;
+
+-- Movements of an organization, one after the other, as text.
+create function tests.movements(p_organization_id uuid)
+returns setof text
+language sql
+as $$
+  select format(
+    '%s%s %s', case l.direction when 'credit' then '+' else '-' end, trim_scale(l.amount_usd), l.reason
+  )
+  from billing.billing_ledger as l
+  inner join billing.credit_balance_history as h
+    on h.org_id = l.org_id and h.billing_ledger_id = l.id
+  where l.org_id = p_organization_id
+  order by h.movement
+$$;
+
+-- Makes an organization pay in advance and leaves a row in every table of billing; returns its run
+-- that has ended, of which it still owed something for a while.
+create function tests.bill(p_organization_id uuid)
+returns uuid
+language plpgsql
+as $$
+declare
+  v_ended uuid;
+  v_running uuid;
+  v_agent uuid;
+  v_task uuid;
+  v_step uuid;
+begin
+  perform tests.buy(p_organization_id, 0.1);
+  v_ended := tests.run(p_organization_id, 0.02);
+  perform tests.call(v_ended, 0.15, 1000);
+  perform billing.complete_run(v_ended);
+  perform tests.buy(p_organization_id, 100);
+  v_running := tests.run(p_organization_id, 0.02);
+  v_agent := (billing.start_agent(v_running, 'Agent')).id;
+  v_task := (billing.start_task(v_running, 'Task', v_agent)).id;
+  v_step := (billing.start_step(v_running, 'Step', v_agent, v_task)).id;
+  perform billing.record_token_call(
+    v_running, v_agent, v_task, v_step, 10, 10, 'gpt-4o', 0.005, 'MISMATCH', 'odd',
+    p_reported_total_tokens => 30
+  );
+  perform tests.hold(p_organization_id, 0.01);
+  return v_ended;
+end
+$$;

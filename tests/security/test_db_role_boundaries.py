@@ -42,6 +42,7 @@ class Organization:
     venture: UUID
     budget: UUID
     hold: UUID
+    run: UUID
     people: dict[str, UUID] = field(default_factory=dict)
 
     @property
@@ -53,6 +54,7 @@ class Organization:
             "venture": self.venture,
             "budget": self.budget,
             "hold": self.hold,
+            "run": self.run,
         }
 
 
@@ -93,7 +95,8 @@ def open_organization(owner: Connection, name: str) -> Organization:
         organization,
     )
     one("select id from pricing.set_markup(%s, 25)", organization)
-    return Organization(organization, workflow, venture, budget, hold, people)
+    run = one("select tests.bill(%s)", organization)
+    return Organization(organization, workflow, venture, budget, hold, run, people)
 
 
 @pytest.fixture
@@ -193,21 +196,22 @@ def everything_of(owner: Connection, organization: Organization) -> list[Any]:
     """Return every stored row of an organization."""
     tables = owner.execute(
         f"""
-        select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+        select quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname
         from pg_class as c
         inner join pg_namespace as n on n.oid = c.relnamespace
-        inner join pg_attribute as a on a.attrelid = c.oid and a.attname = 'organization_id'
+        inner join pg_attribute as a
+          on a.attrelid = c.oid and a.attname in ('organization_id', 'org_id')
         where c.relkind in ('r', 'p') and not c.relispartition and {OURS}
         order by 1
         """
     ).fetchall()
-    assert len(tables) >= 8
+    assert len(tables) >= 20
     return [
         owner.execute(
-            f"select to_jsonb(t) from {table} as t where t.organization_id = %s order by 1",
+            f"select to_jsonb(t) from {table} as t where t.{tenant} = %s order by 1",
             (organization.id,),
         ).fetchall()
-        for (table,) in tables
+        for (table, tenant) in tables
     ]
 
 
@@ -250,7 +254,7 @@ def test_a_server_login_works_without_bypassing_row_level_security(
             ("select public.check_workflow_cost_limit({workflow}, 0.1, 1.5, {org})", False),
             ("select public.estimate_workflow_cost_limit({workflow}, 0, 1.5, {org})", True),
             ("select public.check_organization_monthly_quota({org})", True),
-            ("select public.get_organization_monthly_ai_cost({org}) = 1.5", True),
+            ("select public.get_organization_monthly_ai_cost({org}) = 1.655", True),
             ("select (public.estimate_spend({org}, 'm', 1)).decision = 'granted'", True),
             ("select (public.authorize_spend({org}, 'm', 1)).decision = 'granted'", True),
             ("select (public.authorize_spend({org}, 'm', 9)).decision = 'denied'", True),
@@ -262,7 +266,7 @@ def test_a_server_login_works_without_bypassing_row_level_security(
         ]:
             assert outcome(connection, fill(statement, **ids)) == [(answer,)], statement
         assert outcome(connection, fill("select * from audit.verify_integrity({org})", **ids)) == []
-    assert len(connection.execute("select from public.ai_usage_ledger").fetchall()) == 4
+    assert len(connection.execute("select from public.ai_usage_ledger").fetchall()) == 8
     unknown = fill(RECORD, workflow=uuid4(), org=home.id, cost="1")
     assert code(connection, unknown) == "TS404"
     foreign = fill(RECORD, workflow=away.workflow, org=home.id, cost="1")
@@ -357,6 +361,23 @@ TENANT_CALLS = [
     "select private.granted(jsonb_populate_record(null::metering.holds, "
     "jsonb_build_object('organization_id', {org})), array['organization:'])",
     "select private.lock_organization({org})",
+    "select private.denied_outright(jsonb_populate_record(null::metering.holds, "
+    "jsonb_build_object('organization_id', {org})), array['organization:'], "
+    "private.survey({org}, array['organization:'], now(), now()))",
+    "select private.available_credits({org})",
+    "select private.fundable({org}, now(), now())",
+    "select private.overdue_in_draw({org}, {hold}, now())",
+    "select private.is_run({org}, {run})",
+    "select private.resolve_organization_of_run({run})",
+    "select billing.get_statement({org}, 'today')",
+    "select billing.set_low_balance({org}, 1)",
+    "select private.set_low_balance({org}, 1)",
+    "select billing.dispute_reconciliation({run}, 'why')",
+    "select billing.dispute_reconciliation({run}, 'why', {org})",
+    "select billing.dispute_reconciliation({run}, 'why', {own})",
+    "select private.dispute_reconciliation({run}, 'why', null)",
+    "select private.dispute_reconciliation({run}, 'why', {org})",
+    "select private.dispute_reconciliation({run}, 'why', {own})",
     "select public.check_workflow_cost_limit({workflow}, 0)",
     "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {org})",
     "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {own})",
@@ -497,26 +518,27 @@ def test_a_member_sees_no_foreign_row_anywhere(
 ) -> None:
     relations = owner.execute(
         f"""
-        select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+        select quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname
         from pg_class as c
         inner join pg_namespace as n on n.oid = c.relnamespace
-        inner join pg_attribute as a on a.attrelid = c.oid and a.attname = 'organization_id'
+        inner join pg_attribute as a
+          on a.attrelid = c.oid and a.attname in ('organization_id', 'org_id')
         where {OURS} and c.relkind in ('r', 'p', 'v')
           and has_table_privilege('authenticated', c.oid, 'select')
         """
     ).fetchall()
-    assert len(relations) >= 12
+    assert len(relations) >= 30
     for organization in (home, away):  # so that every view of spend has a row of each
         owner.execute(
             "select settle_spend((authorize_spend(%s, 'm', 1, p_user_id => %s, p_tags => %s))"
             ".hold_id, null, 1)",
             (organization.id, organization.people["member"], '{"team": "a"}'),
         )
-    with request(gateway, "authenticated", home.people["viewer"]) as connection:
-        for (relation,) in relations:
+    with request(gateway, "authenticated", home.people["finance"]) as connection:
+        for relation, tenant in relations:
             # What belongs to nobody, a list price, is for everybody.
             seen = connection.execute(
-                f"select distinct organization_id from {relation} where organization_id is not null"
+                f"select distinct {tenant} from {relation} where {tenant} is not null"
             ).fetchall()
             assert seen == [(home.id,)], relation
         assert connection.execute("select id from tenancy.organizations").fetchall() == [(home.id,)]
@@ -524,9 +546,9 @@ def test_a_member_sees_no_foreign_row_anywhere(
             (home.people["member"],)
         ]
     with request(gateway, "authenticated", uuid4()) as connection:
-        for (relation,) in relations:
+        for relation, tenant in relations:
             seen = connection.execute(
-                f"select from {relation} where organization_id is not null"
+                f"select from {relation} where {tenant} is not null"
             ).fetchall()
             assert seen == [], relation
 
@@ -583,7 +605,9 @@ def test_forged_claims_give_no_power(
             "select metering.set_budget({org}, 'organization', null, 'month', 1)", org=home.id
         )
         assert code(connection, cap) == "42501"
-        seen = connection.execute("select organization_id from public.ai_usage_ledger").fetchall()
+        seen = connection.execute(
+            "select distinct organization_id from public.ai_usage_ledger"
+        ).fetchall()
         assert seen == [(home.id,)]
     with request(gateway, "anon", home.people["owner"], **forgery) as connection:
         assert code(connection, "select from public.ai_usage_ledger") == "42501"

@@ -194,7 +194,7 @@ where relkind in ('r', 'p')
   and base_type in ('numeric'::regtype, 'real'::regtype, 'float8'::regtype, 'money'::regtype)
   and atttypid not in (
     'private.usd'::regtype, 'private.usd_sum'::regtype, 'private.usd_balance'::regtype,
-    'private.percent'::regtype
+    'private.percent'::regtype, 'private.variance'::regtype
   );
 
 -- PostgreSQL reads and plans a table's CHECK constraints anew in every statement, a domain's it
@@ -287,10 +287,18 @@ select money, amount, outcome
 from pg_temp.money_outcomes()
 where outcome <> case
   when amount = 'Infinity' then '22003'
+  -- What moves, moves by something.
+  when amount = '0' and money in (
+    'billing.billing_ledger.amount_usd', 'billing.credit_reservations.amount_usd',
+    'billing.receivables.amount_usd', 'billing.grant_movements.change_usd'
+  ) then '23514'
   when amount = '0' then 'kept'
-  -- What was taken through this slot less what was returned through it.
-  when amount like '-%'
-    and money in ('metering.budget_slots.held_usd', 'pricing.markups.percent') then 'kept'
+  -- What was taken through this slot less what was returned through it; what goes either way.
+  when amount like '-%' and money in (
+    'metering.budget_slots.held_usd', 'pricing.markups.percent',
+    'billing.token_reconciliations.variance_pct', 'billing.credit_balance_history.change_usd',
+    'billing.grant_movements.change_usd'
+  ) then 'kept'
   else '23514'
 end;
 
@@ -326,7 +334,7 @@ insert into rules (rule, says) values
 
 select set_has(
   'select room from rooms',
-  $$values ('private'::name), ('public'), ('tenancy'), ('metering'), ('audit')$$,
+  $$values ('private'::name), ('public'), ('tenancy'), ('metering'), ('billing'), ('audit')$$,
   'our rooms are known by their comments'
 );
 
@@ -334,7 +342,10 @@ select is_empty(format('select * from %I', rule), says) from rules order by numb
 
 select set_eq(
   'select index from unique_index_not_led_by_tenant',
-  array['workflows_id_idx', 'ventures_id_idx', 'holds_id_idx', 'ai_usage_ledger_id_idx']::name [],
+  array[
+    'workflows_id_idx', 'ventures_id_idx', 'holds_id_idx', 'ai_usage_ledger_id_idx',
+    'run_records_id_idx'
+  ]::name [],
   'keys are led by the organization, but for what is looked up by id alone'
 );
 
@@ -348,7 +359,8 @@ select set_eq(
   array[
     'private.member_organization_ids', 'private.create_organization', 'private.lock_organization',
     'private.authorize_spend', 'private.authorize_spend_batch', 'private.release_spend',
-    'private.set_budget', 'private.change_budget', 'private.remove_budget', 'private.set_frozen'
+    'private.set_budget', 'private.change_budget', 'private.remove_budget', 'private.set_frozen',
+    'private.dispute_reconciliation', 'private.set_low_balance'
   ],
   'authenticated reaches these definers and no others'
 );

@@ -52,6 +52,7 @@ select u.id from places, settle_spend(
   ).hold_id, null, 1
 ) as u;
 select tests.hold(org, 1) from places;
+select tests.bill(org) from places;
 select tests.price('m');
 select (
   pricing.set_price('acme', 'm', '{"input_tokens": 1, "output_tokens": 2}', p_organization_id => org)
@@ -160,6 +161,20 @@ insert into attempts values
   $$),
 ('pricing.prices', 'update', 'update pricing.prices set rates = null'),
 ('pricing.prices', 'delete', 'delete from pricing.prices'),
+('billing.v_high_variance_runs', 'select',
+  $$
+    select from billing.v_high_variance_runs
+    where run_id in (select run_id from billing.token_reconciliations where org_id = {org})
+  $$),
+('billing.v_high_variance_runs', 'insert',
+  $$insert into billing.v_high_variance_runs (status) values ('CRITICAL')$$),
+('billing.v_high_variance_runs', 'update', $$update billing.v_high_variance_runs set status = 'X'$$),
+('billing.v_high_variance_runs', 'delete', 'delete from billing.v_high_variance_runs'),
+('billing.retention_policies', 'select', 'select from billing.retention_policies'),
+('billing.retention_policies', 'insert',
+  $$insert into billing.retention_policies (table_name, reason) values ('x', 'x')$$),
+('billing.retention_policies', 'update', $$update billing.retention_policies set reason = 'x'$$),
+('billing.retention_policies', 'delete', 'delete from billing.retention_policies'),
 ('private.partitioned_ledgers', 'select', 'select from private.partitioned_ledgers'),
 ('private.partitioned_ledgers', 'insert',
   $$insert into private.partitioned_ledgers values ('tenancy.ventures')$$),
@@ -171,7 +186,12 @@ insert into attempts
 select
   e.relation,
   usual.command,
-  format(usual.statement, e.relation)
+  format(
+    case
+      when e.relation like 'billing.%' then replace(usual.statement, 'organization_id', 'org_id')
+      else usual.statement
+    end, e.relation
+  )
 from (
   select n.nspname || '.' || c.relname as relation, c.relkind
   from pg_class as c
@@ -388,6 +408,69 @@ $$),
 $$),
 ('pricing.current_prices', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.run_records', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.runs', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.agents', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.tasks', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.steps', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.token_records', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.token_reconciliations', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.credit_balances', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.draws', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.billing_ledger', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.credit_balance_history', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.credit_grants', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.credit_reservations', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.grant_movements', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.receivables', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.v_run_billing_summary', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.v_org_billing_summary', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.v_high_variance_runs', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('billing.retention_policies', $$
+  select          both  both  both  both  both  both  no    both  both  both  both  both
+$$),
+('audit.event_log', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('audit.outbox', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
 $$),
 ('private.partitioned_ledgers', $$
 $$);

@@ -5,7 +5,8 @@
 -- Housekeeping: what must be there ahead of time, and what need not be kept.
 
 -- Makes the partitions of the next 24 months; forgets request ids after 400 days, and holds 45 days
--- after they were released or expired. Idempotent.
+-- after they were released or expired; charges the draws of days that are over, and takes back
+-- expired credits. Idempotent.
 create function private.maintain()
 returns void
 language plpgsql
@@ -25,12 +26,15 @@ begin
   delete from metering.request_keys as k where k.created_at < v_now - interval '400 days';
   delete from metering.holds as h
   where h.state <> 'open' and h.closed_at < v_now - interval '45 days';
+  perform billing.close_draws();
+  perform billing.expire_credits();
 end
 $$;
 
 comment on function private.maintain() is
   'Makes the partitions of this month and the next 24; forgets request ids after 400 days, and '
-  'holds 45 days after they were released or expired.';
+  'holds 45 days after they were released or expired; charges the draws of days that are over, and '
+  'takes back expired credits.';
 
 -- Lets pg_cron run maintain() daily and expire_holds() every minute, where it is installed.
 -- Idempotent: each job has one name.
