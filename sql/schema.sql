@@ -121,6 +121,8 @@
 \ir billing/credits.sql
 -- calls outside runs: reserved by the day, topped up in chunks
 \ir billing/draws.sql
+-- what a run is expected to use and to cost
+\ir billing/run_estimates.sql
 -- start_run, extend_run
 \ir billing/runs.sql
 -- agents, tasks, steps

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Generic, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from tallystick.items import Settlement, SpendRequest
 from tallystick.models import (
+    Agent,
     AuthorizedItem,
     Budget,
     BudgetStatus,
+    CreditBalance,
+    CreditGrant,
+    CreditMovement,
     CurrentPrice,
     Decision,
     Finding,
@@ -31,8 +35,13 @@ from tallystick.models import (
     Price,
     PriceChange,
     PricedUsage,
+    Reconciliation,
     Row,
+    Run,
     SettledItem,
+    Statement,
+    Step,
+    Task,
     Usage,
     WaitingBudget,
     Workflow,
@@ -41,35 +50,63 @@ from tallystick.models import (
     to_bool,
     to_decimal,
     to_int,
+    to_statement,
+    to_text,
+    to_uuid,
 )
 
 __all__ = [
+    "acknowledge_events",
+    "adjust_credits",
     "authorize_spend",
     "authorize_spend_batch",
     "budgets",
+    "cancel_run",
     "change_budget",
     "check_organization_monthly_quota",
     "check_workflow_cost_limit",
+    "close_draws",
+    "complete_run",
     "create_organization",
+    "credit_balances",
+    "credit_grants",
+    "dispute_reconciliation",
+    "end_part",
     "estimate_spend",
     "estimate_workflow_cost_limit",
+    "expire_credits",
     "expire_holds",
     "extend_hold",
+    "extend_run",
+    "fail_run",
     "freeze",
     "get_organization_monthly_ai_cost",
+    "get_statement",
+    "grant_credits",
     "holds",
     "load_prices",
     "price_usage",
     "prices",
+    "purchase_credits",
+    "reconcile_run",
+    "reconciliations",
+    "record_token_call",
     "record_usage_and_increment",
     "release_spend",
     "remove_budget",
+    "resolve_dispute",
+    "runs",
     "set_budget",
+    "set_low_balance",
     "set_markup",
     "set_model_name",
     "set_price",
     "settle_spend",
     "settle_spend_batch",
+    "start_agent",
+    "start_run",
+    "start_step",
+    "start_task",
     "unfreeze",
     "upsert_intent_workflow",
     "verify_integrity",
@@ -85,8 +122,10 @@ Argument: TypeAlias = (
     | str
     | timedelta
     | datetime
+    | date
     | Mapping[str, object]
     | list[dict[str, object]]
+    | tuple[UUID, ...]
     | None
 )
 
@@ -122,7 +161,8 @@ class Read(Generic[T]):
         relation: the relation's name.
         columns: the columns to read.
         filters: column name to the value it must have.
-        order: the columns to sort by, ascending.
+        order: the columns to sort by.
+        descending: whether the last comes first.
         limit: how many rows at most, or None.
         read: turns the result rows into the typed answer.
     """
@@ -132,6 +172,7 @@ class Read(Generic[T]):
     columns: tuple[str, ...]
     filters: Mapping[str, Argument]
     order: tuple[str, ...]
+    descending: bool
     limit: int | None
     read: Callable[[Sequence[Row]], T]
 
@@ -748,6 +789,427 @@ def prices(
     )
 
 
+def purchase_credits(
+    org_id: UUID,
+    amount_usd: Decimal,
+    idempotency_key: str,
+    *,
+    expires_at: datetime | None = None,
+    created_by: str | None = None,
+) -> Call[CreditMovement]:
+    """Book credits that an organization has paid; with the first ones it pays in advance.
+
+    For service_role; likewise what grants, adjusts and expires credits, and closes draws.
+    """
+    return Call(
+        "billing",
+        "purchase_credits",
+        _given(
+            p_org_id=_uuid(org_id),
+            p_amount_usd=_money(amount_usd),
+            p_idempotency_key=_text(idempotency_key),
+            p_expires_at=_optional(_moment, expires_at),
+            p_created_by=_optional(_text, created_by),
+        ),
+        One(CreditMovement),
+    )
+
+
+def grant_credits(
+    org_id: UUID,
+    kind: str,
+    amount_usd: Decimal,
+    idempotency_key: str,
+    *,
+    expires_at: datetime | None = None,
+    priority: int | None = None,
+    model: str | None = None,
+    created_by: str | None = None,
+) -> Call[CreditMovement]:
+    """Give an organization credits: a promo or a trial."""
+    return Call(
+        "billing",
+        "grant_credits",
+        _given(
+            p_org_id=_uuid(org_id),
+            p_kind=_text(kind),
+            p_amount_usd=_money(amount_usd),
+            p_idempotency_key=_text(idempotency_key),
+            p_expires_at=_optional(_moment, expires_at),
+            p_priority=_optional(_integer, priority),
+            p_model=_optional(_text, model),
+            p_created_by=_optional(_text, created_by),
+        ),
+        One(CreditMovement),
+    )
+
+
+def adjust_credits(
+    org_id: UUID,
+    amount_usd: Decimal,
+    reason: str,
+    idempotency_key: str,
+    *,
+    created_by: str | None = None,
+) -> Call[CreditMovement]:
+    """Add to credits, or with an amount below 0 take from what is available."""
+    return Call(
+        "billing",
+        "adjust_credits",
+        _given(
+            p_org_id=_uuid(org_id),
+            p_amount_usd=_money(amount_usd),
+            p_reason=_text(reason),
+            p_idempotency_key=_text(idempotency_key),
+            p_created_by=_optional(_text, created_by),
+        ),
+        One(CreditMovement),
+    )
+
+
+def expire_credits(*, org_id: UUID | None = None, limit: int | None = None) -> Call[int]:
+    """Take back expired credits and say of how many organizations. Housekeeping."""
+    return _keep_house("expire_credits", org_id, limit)
+
+
+def _keep_house(function: str, org_id: UUID | None, limit: int | None) -> Call[int]:
+    return Call(
+        "billing",
+        function,
+        _given(p_org_id=_optional(_uuid, org_id), p_limit=_optional(_integer, limit)),
+        Scalar(to_int),
+    )
+
+
+def set_low_balance(org_id: UUID, low_balance_usd: Decimal | None) -> Call[CreditBalance]:
+    """Say below which available amount to warn (US dollars); None for never."""
+    return Call(
+        "billing",
+        "set_low_balance",
+        {"p_org_id": _uuid(org_id), "p_low_balance_usd": _optional(_money, low_balance_usd)},
+        One(CreditBalance),
+    )
+
+
+def credit_balances(org_id: UUID) -> Read[list[CreditBalance]]:
+    """List the credits of an organization: one balance, or none where it pays afterwards."""
+    return _list(
+        CreditBalance,
+        "billing",
+        "credit_balances",
+        filters=_given(org_id=_uuid(org_id)),
+        order=("org_id",),
+    )
+
+
+def credit_grants(org_id: UUID) -> Read[list[CreditGrant]]:
+    """List where the credits of an organization come from, in the order they are used up."""
+    return _list(
+        CreditGrant,
+        "billing",
+        "credit_grants",
+        filters=_given(org_id=_uuid(org_id)),
+        order=("priority", "expires_at", "id"),
+    )
+
+
+def close_draws(*, org_id: UUID | None = None, limit: int | None = None) -> Call[int]:
+    """Charge the draws of days that are over and say how many. Housekeeping."""
+    return _keep_house("close_draws", org_id, limit)
+
+
+def start_run(
+    org_id: UUID,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    model: str | None = None,
+    input_cost_usd: Decimal | None = None,
+    output_cost_usd: Decimal | None = None,
+    name: str | None = None,
+    slots: int | None = None,
+    request_id: str | None = None,
+) -> Call[Run]:
+    """Start a run: what it is estimated to cost is reserved from credits.
+
+    For server roles; likewise everything that extends, divides, records, reconciles and ends runs.
+    """
+    return Call(
+        "billing",
+        "start_run",
+        _given(
+            p_org_id=_uuid(org_id),
+            p_input_tokens=_integer(input_tokens),
+            p_output_tokens=_integer(output_tokens),
+            p_model=_optional(_text, model),
+            p_input_cost_usd=_optional(_money, input_cost_usd),
+            p_output_cost_usd=_optional(_money, output_cost_usd),
+            p_name=_optional(_text, name),
+            p_slots=_optional(_integer, slots),
+            p_request_id=_optional(_text, request_id),
+        ),
+        One(Run),
+    )
+
+
+def extend_run(
+    run_id: UUID,
+    *,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    input_cost_usd: Decimal | None = None,
+    output_cost_usd: Decimal | None = None,
+    request_id: str | None = None,
+    org_id: UUID | None = None,
+) -> Call[Run]:
+    """Raise the estimate of a run, and reserve that from credits too."""
+    return Call(
+        "billing",
+        "extend_run",
+        _given(
+            p_run_id=_uuid(run_id),
+            p_input_tokens=_optional(_integer, input_tokens),
+            p_output_tokens=_optional(_integer, output_tokens),
+            p_input_cost_usd=_optional(_money, input_cost_usd),
+            p_output_cost_usd=_optional(_money, output_cost_usd),
+            p_request_id=_optional(_text, request_id),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        One(Run),
+    )
+
+
+def start_agent(run_id: UUID, name: str, *, org_id: UUID | None = None) -> Call[Agent]:
+    """Start an agent in a run."""
+    return Call(
+        "billing",
+        "start_agent",
+        _given(p_run_id=_uuid(run_id), p_name=_text(name), p_org_id=_optional(_uuid, org_id)),
+        One(Agent),
+    )
+
+
+def start_task(
+    run_id: UUID, name: str, *, agent_id: UUID | None = None, org_id: UUID | None = None
+) -> Call[Task]:
+    """Start a task in a run, of one of its agents or of the main one."""
+    return Call(
+        "billing",
+        "start_task",
+        _given(
+            p_run_id=_uuid(run_id),
+            p_name=_text(name),
+            p_agent_id=_optional(_uuid, agent_id),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        One(Task),
+    )
+
+
+def start_step(
+    run_id: UUID,
+    name: str,
+    *,
+    agent_id: UUID | None = None,
+    task_id: UUID | None = None,
+    org_id: UUID | None = None,
+) -> Call[Step]:
+    """Start a step in a run, of an agent and a task of it if they are named."""
+    return Call(
+        "billing",
+        "start_step",
+        _given(
+            p_run_id=_uuid(run_id),
+            p_name=_text(name),
+            p_agent_id=_optional(_uuid, agent_id),
+            p_task_id=_optional(_uuid, task_id),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        One(Step),
+    )
+
+
+def end_part(org_id: UUID, part_id: UUID, *, status: str | None = None) -> Call[str]:
+    """End an agent, task or step, and say how it ended."""
+    return Call(
+        "billing",
+        "end_part",
+        _given(p_org_id=_uuid(org_id), p_id=_uuid(part_id), p_status=_optional(_text, status)),
+        Scalar(to_text),
+    )
+
+
+def record_token_call(
+    run_id: UUID,
+    agent_id: UUID | None,
+    task_id: UUID | None,
+    step_id: UUID | None,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    model: str,
+    cost_usd: Decimal | None,
+    *,
+    error_code: str | None = None,
+    error_message: str | None = None,
+    is_estimated: bool | None = None,
+    usage: Mapping[str, int | str | bool] | None = None,
+    reported_total_tokens: int | None = None,
+    hold_id: UUID | None = None,
+    request_id: str | None = None,
+    org_id: UUID | None = None,
+) -> Call[UUID]:
+    """Record a call of a run, with the part of the run it belongs to and what went wrong."""
+    return Call(
+        "billing",
+        "record_token_call",
+        {
+            "p_run_id": _uuid(run_id),
+            "p_agent_id": _optional(_uuid, agent_id),
+            "p_task_id": _optional(_uuid, task_id),
+            "p_step_id": _optional(_uuid, step_id),
+            "p_input_tokens": _optional(_integer, input_tokens),
+            "p_output_tokens": _optional(_integer, output_tokens),
+            "p_model": _text(model),
+            "p_cost_usd": _optional(_money, cost_usd),
+        }
+        | _given(
+            p_error_code=_optional(_text, error_code),
+            p_error_message=_optional(_text, error_message),
+            p_is_estimated=_optional(_boolean, is_estimated),
+            p_usage=_optional(_usage, usage),
+            p_reported_total_tokens=_optional(_integer, reported_total_tokens),
+            p_hold_id=_optional(_uuid, hold_id),
+            p_request_id=_optional(_text, request_id),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        Scalar(to_uuid),
+    )
+
+
+def reconcile_run(run_id: UUID, *, org_id: UUID | None = None) -> Call[UUID]:
+    """Compare a run with its records, settle the difference, and say which reconciliation it is."""
+    return Call("billing", "reconcile_run", _run(run_id, org_id), Scalar(to_uuid))
+
+
+def complete_run(run_id: UUID, *, org_id: UUID | None = None) -> Call[Reconciliation]:
+    """End a run that is done, and reconcile it."""
+    return Call("billing", "complete_run", _run(run_id, org_id), One(Reconciliation))
+
+
+def cancel_run(run_id: UUID, *, org_id: UUID | None = None) -> Call[Reconciliation]:
+    """Release the open holds of a run that is not wanted any more, end and reconcile it."""
+    return Call("billing", "cancel_run", _run(run_id, org_id), One(Reconciliation))
+
+
+def fail_run(
+    run_id: UUID, *, cause: str | None = None, org_id: UUID | None = None
+) -> Call[Reconciliation]:
+    """Release the open holds of a run that went wrong, end and reconcile it."""
+    return Call(
+        "billing",
+        "fail_run",
+        _given(
+            p_run_id=_uuid(run_id),
+            p_cause=_optional(_text, cause),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        One(Reconciliation),
+    )
+
+
+def runs(org_id: UUID, *, status: str | None = None, limit: int | None = None) -> Read[list[Run]]:
+    """List the runs of an organization, in any or in one status; the newest comes first."""
+    return _list(
+        Run,
+        "billing",
+        "runs",
+        filters=_given(org_id=_uuid(org_id), status=_optional(_text, status)),
+        order=("id",),
+        descending=True,
+        limit=_optional(_integer, limit),
+    )
+
+
+def reconciliations(
+    org_id: UUID,
+    *,
+    run_id: UUID | None = None,
+    status: str | None = None,
+    limit: int | None = None,
+) -> Read[list[Reconciliation]]:
+    """List the reconciliations of an organization, a run, or in a status; the newest first."""
+    return _list(
+        Reconciliation,
+        "billing",
+        "token_reconciliations",
+        filters=_given(
+            org_id=_uuid(org_id),
+            run_id=_optional(_uuid, run_id),
+            status=_optional(_text, status),
+        ),
+        order=("id",),
+        descending=True,
+        limit=_optional(_integer, limit),
+    )
+
+
+def dispute_reconciliation(
+    run_id: UUID, *, notes: str | None = None, org_id: UUID | None = None
+) -> Call[Reconciliation]:
+    """Object to what a run was charged."""
+    return Call(
+        "billing",
+        "dispute_reconciliation",
+        _given(
+            p_run_id=_uuid(run_id),
+            p_notes=_optional(_text, notes),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        One(Reconciliation),
+    )
+
+
+def resolve_dispute(
+    run_id: UUID,
+    *,
+    refund_usd: Decimal | None = None,
+    notes: str | None = None,
+    org_id: UUID | None = None,
+) -> Call[Reconciliation]:
+    """Resolve a dispute, with a refund or without, for service_role."""
+    return Call(
+        "billing",
+        "resolve_dispute",
+        _given(
+            p_run_id=_uuid(run_id),
+            p_refund_usd=_optional(_money, refund_usd),
+            p_notes=_optional(_text, notes),
+            p_org_id=_optional(_uuid, org_id),
+        ),
+        One(Reconciliation),
+    )
+
+
+def get_statement(org_id: UUID, month: date) -> Call[Statement]:
+    """Ask for the month that a day is in, on one page."""
+    return Call(
+        "billing",
+        "get_statement",
+        _given(p_org_id=_uuid(org_id), p_month=_day(month)),
+        Scalar(to_statement),
+    )
+
+
+def acknowledge_events(organization_id: UUID, ids: Sequence[UUID]) -> Call[int]:
+    """Mark events of the outbox as delivered and say how many were not yet, for service_role."""
+    return Call(
+        "audit",
+        "acknowledge_events",
+        _given(p_organization_id=_uuid(organization_id), p_ids=tuple(_uuid(each) for each in ids)),
+        Scalar(to_int),
+    )
+
+
 def create_organization(name: str, *, time_zone: str | None = None) -> Call[Organization]:
     """Create an organization, as service_role or signed in; who is signed in becomes its owner."""
     return Call(
@@ -843,6 +1305,10 @@ def _scope(organization_id: UUID, scope: str | None, scope_id: str | None) -> di
     )
 
 
+def _run(run_id: UUID, org_id: UUID | None) -> dict[str, Argument]:
+    return _given(p_run_id=_uuid(run_id), p_org_id=_optional(_uuid, org_id))
+
+
 def _list(
     model: type[T],
     schema: str,
@@ -850,9 +1316,10 @@ def _list(
     *,
     filters: Mapping[str, Argument],
     order: tuple[str, ...],
+    descending: bool = False,
     limit: int | None = None,
 ) -> Read[list[T]]:
-    return Read(schema, relation, columns(model), filters, order, limit, Many(model))
+    return Read(schema, relation, columns(model), filters, order, descending, limit, Many(model))
 
 
 def _optional(check: Callable[[T], T], value: T | None) -> T | None:
@@ -936,6 +1403,12 @@ def _rates(value: Rates) -> list[dict[str, object]]:
 def _moment(value: datetime) -> datetime:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise TypeError("a time must be a datetime with its zone")
+    return value
+
+
+def _day(value: date) -> date:
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise TypeError(f"a day must be a date, not {type(value).__name__}")
     return value
 
 

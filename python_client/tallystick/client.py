@@ -16,7 +16,7 @@ from tallystick.transports import AsyncTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import date, datetime, timedelta
     from decimal import Decimal
     from types import TracebackType
     from uuid import UUID
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from tallystick.calls import Rates
     from tallystick.items import Settlement
     from tallystick.models import (
+        Agent,
         AuthorizedItem,
         Budget,
         BudgetStatus,
+        CreditBalance,
+        CreditGrant,
+        CreditMovement,
         CurrentPrice,
         Decision,
         Finding,
@@ -40,7 +44,12 @@ if TYPE_CHECKING:
         Price,
         PriceChange,
         PricedUsage,
+        Reconciliation,
+        Run,
         SettledItem,
+        Statement,
+        Step,
+        Task,
         Usage,
         WaitingBudget,
         Workflow,
@@ -715,6 +724,447 @@ class Client:
         """
         call = calls.load_prices(source, version, price_list, max_age)
         return self._transport.run(call)
+
+    def purchase_credits(
+        self,
+        org_id: UUID,
+        amount_usd: Decimal,
+        idempotency_key: str,
+        *,
+        expires_at: datetime | None = None,
+        created_by: str | None = None,
+    ) -> CreditMovement:
+        """Book credits that an organization has paid, US dollars, and return the movement.
+
+        What it owes is then collected, oldest first. With its first credits an organization pays
+        in advance: each of its calls needs a run, or credits for the draw of its day. The same
+        `idempotency_key`, which names the payment, is the same movement. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            RequestConflict: the key was used with other content (TS409).
+            InvalidArgument: not above 0, or a time that is over (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.purchase_credits(
+            org_id, amount_usd, idempotency_key, expires_at=expires_at, created_by=created_by
+        )
+        return self._transport.run(call)
+
+    def grant_credits(
+        self,
+        org_id: UUID,
+        kind: str,
+        amount_usd: Decimal,
+        idempotency_key: str,
+        *,
+        expires_at: datetime | None = None,
+        priority: int | None = None,
+        model: str | None = None,
+        created_by: str | None = None,
+    ) -> CreditMovement:
+        """Give an organization credits, US dollars, of a `kind`: promo or trial.
+
+        They are used up by `priority` (0 to 1000, lowest first; trial 10, promo 20, purchases 30),
+        then by expiry, then by age. With `model` they pay for runs of that model alone. The same
+        `idempotency_key` is the same movement. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            RequestConflict: the key was used with other content (TS409).
+            InvalidArgument: an unknown kind, or a value out of its bounds (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.grant_credits(
+            org_id,
+            kind,
+            amount_usd,
+            idempotency_key,
+            expires_at=expires_at,
+            priority=priority,
+            model=model,
+            created_by=created_by,
+        )
+        return self._transport.run(call)
+
+    def adjust_credits(
+        self,
+        org_id: UUID,
+        amount_usd: Decimal,
+        reason: str,
+        idempotency_key: str,
+        *,
+        created_by: str | None = None,
+    ) -> CreditMovement:
+        """Add to credits, or with an amount below 0 take from what is available, US dollars.
+
+        The same `idempotency_key` is the same movement. For service_role.
+
+        Raises:
+            BudgetExceeded: less than that is available (TS402).
+            UnknownId: no such organization (TS404).
+            RequestConflict: the key was used with other content (TS409).
+            InvalidArgument: an amount of 0, or out of its bounds (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.adjust_credits(
+            org_id, amount_usd, reason, idempotency_key, created_by=created_by
+        )
+        return self._transport.run(call)
+
+    def expire_credits(self, *, org_id: UUID | None = None, limit: int | None = None) -> int:
+        """Take back expired credits, of at most `limit` organizations; return of how many.
+
+        Housekeeping: nobody can spend them meanwhile. For service_role.
+
+        Raises:
+            PermissionDenied: the caller is another role (42501).
+        """
+        return self._transport.run(calls.expire_credits(org_id=org_id, limit=limit))
+
+    def set_low_balance(self, org_id: UUID, low_balance_usd: Decimal | None) -> CreditBalance:
+        """Say below which available amount, US dollars, to be warned; None for never.
+
+        Each time it falls below, an event billing.low_balance is put into the outbox. For
+        service_role, and for owners, admins and finance of the organization.
+
+        Raises:
+            UnknownId: the organization has no credits (TS404).
+            InvalidArgument: a value out of its bounds (22023).
+            PermissionDenied: the caller is none of those (42501).
+        """
+        return self._transport.run(calls.set_low_balance(org_id, low_balance_usd))
+
+    def credit_balances(self, org_id: UUID) -> list[CreditBalance]:
+        """Return the credits of an organization: one balance, or none if it pays afterwards."""
+        return self._transport.run(calls.credit_balances(org_id))
+
+    def credit_grants(self, org_id: UUID) -> list[CreditGrant]:
+        """Return where the credits of an organization come from, in the order they are used up."""
+        return self._transport.run(calls.credit_grants(org_id))
+
+    def close_draws(self, *, org_id: UUID | None = None, limit: int | None = None) -> int:
+        """Charge the draws of days that are over, of at most `limit` organizations.
+
+        Returns how many were closed; one with an open hold stays. Housekeeping: the first call of
+        another day does it too. For service_role.
+
+        Raises:
+            PermissionDenied: the caller is another role (42501).
+        """
+        return self._transport.run(calls.close_draws(org_id=org_id, limit=limit))
+
+    def start_run(
+        self,
+        org_id: UUID,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        model: str | None = None,
+        input_cost_usd: Decimal | None = None,
+        output_cost_usd: Decimal | None = None,
+        name: str | None = None,
+        slots: int | None = None,
+        request_id: str | None = None,
+    ) -> Run:
+        """Start a run that is expected to use so many tokens, and reserve their cost from credits.
+
+        That is what is stated for input and output, US dollars, or the price of `model`. Calls
+        that name the run (`run_id` of `authorize_spend`) spend from it. With `model` it may call
+        that one alone. With more `slots`, more callers can spend from it at the same instant. The
+        same `request_id` is the same run. For server roles.
+
+        Raises:
+            BudgetExceeded: credits do not suffice (TS402).
+            UnknownId: no such organization (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            Frozen: the organization is frozen (TS423).
+            InvalidArgument: neither costs nor a price, or a value out of its bounds (22023).
+        """
+        call = calls.start_run(
+            org_id,
+            input_tokens,
+            output_tokens,
+            model=model,
+            input_cost_usd=input_cost_usd,
+            output_cost_usd=output_cost_usd,
+            name=name,
+            slots=slots,
+            request_id=request_id,
+        )
+        return self._transport.run(call)
+
+    def extend_run(
+        self,
+        run_id: UUID,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        input_cost_usd: Decimal | None = None,
+        output_cost_usd: Decimal | None = None,
+        request_id: str | None = None,
+        org_id: UUID | None = None,
+    ) -> Run:
+        """Raise the estimate of a run by so many tokens, and reserve their cost from credits too.
+
+        That is what is stated, US dollars, or the price of the run's model. For server roles.
+
+        Raises:
+            BudgetExceeded: credits do not suffice (TS402).
+            UnknownId: no such run (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: neither costs nor a price, or a value out of its bounds (22023).
+        """
+        call = calls.extend_run(
+            run_id,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            input_cost_usd=input_cost_usd,
+            output_cost_usd=output_cost_usd,
+            request_id=request_id,
+            org_id=org_id,
+        )
+        return self._transport.run(call)
+
+    def start_agent(self, run_id: UUID, name: str, *, org_id: UUID | None = None) -> Agent:
+        """Start an agent in a run. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: an empty name (22023).
+        """
+        return self._transport.run(calls.start_agent(run_id, name, org_id=org_id))
+
+    def start_task(
+        self, run_id: UUID, name: str, *, agent_id: UUID | None = None, org_id: UUID | None = None
+    ) -> Task:
+        """Start a task in a run, of an agent of it if one is named. For server roles.
+
+        Raises:
+            UnknownId: no such run, or no such part of it (TS404).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: an empty name (22023).
+        """
+        return self._transport.run(calls.start_task(run_id, name, agent_id=agent_id, org_id=org_id))
+
+    def start_step(
+        self,
+        run_id: UUID,
+        name: str,
+        *,
+        agent_id: UUID | None = None,
+        task_id: UUID | None = None,
+        org_id: UUID | None = None,
+    ) -> Step:
+        """Start a step in a run, of an agent and a task of it if they are named. For server roles.
+
+        Raises:
+            UnknownId: no such run, or no such part of it (TS404).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: an empty name (22023).
+        """
+        call = calls.start_step(run_id, name, agent_id=agent_id, task_id=task_id, org_id=org_id)
+        return self._transport.run(call)
+
+    def end_part(self, org_id: UUID, part_id: UUID, *, status: str | None = None) -> str:
+        """End an agent, task or step, and return how it ended; what has ended stays so.
+
+        `status` is completed, cancelled or failed. Parts still running end with their run. For
+        server roles.
+
+        Raises:
+            UnknownId: no such part (TS404).
+            InvalidArgument: another status, or the run itself (22023).
+        """
+        return self._transport.run(calls.end_part(org_id, part_id, status=status))
+
+    def record_token_call(
+        self,
+        run_id: UUID,
+        agent_id: UUID | None,
+        task_id: UUID | None,
+        step_id: UUID | None,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        model: str,
+        cost_usd: Decimal | None,
+        *,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        is_estimated: bool | None = None,
+        usage: Mapping[str, int | str | bool] | None = None,
+        reported_total_tokens: int | None = None,
+        hold_id: UUID | None = None,
+        request_id: str | None = None,
+        org_id: UUID | None = None,
+    ) -> UUID:
+        """Record a call of a run and return its id, which is that of its usage.
+
+        Without an agent it is the main agent's, without a step it belongs to the run's own. A
+        `cost_usd` of None is what the price says; `usage` has the tokens by class, as in
+        `settle_spend`. An `error_code` (ZERO_TOKENS, MISMATCH, TIMEOUT, RATE_LIMIT, AUTH_ERROR,
+        INVALID_RESPONSE) says that the counts are a guess; of a MISMATCH `reported_total_tokens` is
+        what the provider had reported. With `hold_id` it settles the hold that was made for it.
+
+        Real spend is never refused: beyond what the run has reserved it is recorded all the same,
+        and after the run has ended it is charged as late usage. For server roles.
+
+        Raises:
+            UnknownId: no such run, or no such part or hold of it (TS404).
+            RequestConflict: it was recorded with other content (TS409).
+            InvalidArgument: an error that contradicts itself, or a value out of bounds (22023).
+        """
+        call = calls.record_token_call(
+            run_id,
+            agent_id,
+            task_id,
+            step_id,
+            input_tokens,
+            output_tokens,
+            model,
+            cost_usd,
+            error_code=error_code,
+            error_message=error_message,
+            is_estimated=is_estimated,
+            usage=usage,
+            reported_total_tokens=reported_total_tokens,
+            hold_id=hold_id,
+            request_id=request_id,
+            org_id=org_id,
+        )
+        return self._transport.run(call)
+
+    def reconcile_run(self, run_id: UUID, *, org_id: UUID | None = None) -> UUID:
+        """End a run by comparing estimate and records, and return the id of the reconciliation.
+
+        As `complete_run`; again, it is the same id. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            Frozen: one of its holds is open (TS423).
+        """
+        return self._transport.run(calls.reconcile_run(run_id, org_id=org_id))
+
+    def complete_run(self, run_id: UUID, *, org_id: UUID | None = None) -> Reconciliation:
+        """End a run that is done, and return its reconciliation.
+
+        What it used is charged, the rest of its estimate refunded, a shortfall charged. Again, it
+        is the same reconciliation, however the run ended. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            Frozen: one of its holds is open (TS423).
+        """
+        return self._transport.run(calls.complete_run(run_id, org_id=org_id))
+
+    def cancel_run(self, run_id: UUID, *, org_id: UUID | None = None) -> Reconciliation:
+        """End a run that is not wanted any more, and return its reconciliation.
+
+        Its open holds are released; a call that is settled afterwards is charged as late usage.
+        What it used is charged, the rest refunded. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+        """
+        return self._transport.run(calls.cancel_run(run_id, org_id=org_id))
+
+    def fail_run(
+        self, run_id: UUID, *, cause: str | None = None, org_id: UUID | None = None
+    ) -> Reconciliation:
+        """End a run that went wrong, and return its reconciliation.
+
+        Its open holds are released. What it used is charged, the rest refunded by its `cause`:
+        partial_failure, or agent_crash. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            InvalidArgument: another cause (22023).
+        """
+        return self._transport.run(calls.fail_run(run_id, cause=cause, org_id=org_id))
+
+    def runs(
+        self, org_id: UUID, *, status: str | None = None, limit: int | None = None
+    ) -> list[Run]:
+        """Return the runs of an organization, the newest in front.
+
+        With `status`, only those that are running, completed, cancelled or failed; at most `limit`.
+        """
+        return self._transport.run(calls.runs(org_id, status=status, limit=limit))
+
+    def reconciliations(
+        self,
+        org_id: UUID,
+        *,
+        run_id: UUID | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> list[Reconciliation]:
+        """Return how runs of an organization were reconciled, the newest in front.
+
+        With `run_id` that of one run, with `status` only those in it; at most `limit`.
+        """
+        call = calls.reconciliations(org_id, run_id=run_id, status=status, limit=limit)
+        return self._transport.run(call)
+
+    def dispute_reconciliation(
+        self, run_id: UUID, *, notes: str | None = None, org_id: UUID | None = None
+    ) -> Reconciliation:
+        """Object to what a run was charged: its reconciliation is DISPUTED from now on.
+
+        For server roles, and for owners and finance of the organization.
+
+        Raises:
+            UnknownId: no such run, or it is not reconciled (TS404).
+            InvalidArgument: notes of more than 10000 characters (22023).
+            PermissionDenied: the caller is none of those (42501).
+        """
+        return self._transport.run(calls.dispute_reconciliation(run_id, notes=notes, org_id=org_id))
+
+    def resolve_dispute(
+        self,
+        run_id: UUID,
+        *,
+        refund_usd: Decimal | None = None,
+        notes: str | None = None,
+        org_id: UUID | None = None,
+    ) -> Reconciliation:
+        """Resolve a dispute and refund `refund_usd`, US dollars, of what the run cost.
+
+        What the run still owes is waived first, the rest goes back to the credits it came from.
+        What is resolved stays so. For service_role.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            HoldClosed: nothing is disputed (TS410).
+            InvalidArgument: more than the run was charged (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.resolve_dispute(run_id, refund_usd=refund_usd, notes=notes, org_id=org_id)
+        return self._transport.run(call)
+
+    def get_statement(self, org_id: UUID, month: date) -> Statement:
+        """Return the month that a day is in, on one page, in the organization's time zone.
+
+        Opening balance and movements add up to the closing balance. For members and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the organization is somebody else's (42501).
+        """
+        return self._transport.run(calls.get_statement(org_id, month))
+
+    def acknowledge_events(self, organization_id: UUID, ids: Sequence[UUID]) -> int:
+        """Mark events of the outbox as delivered, and return how many were not yet.
+
+        For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        return self._transport.run(calls.acknowledge_events(organization_id, ids))
 
     def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.
@@ -1411,6 +1861,449 @@ class AsyncClient:
         """
         call = calls.load_prices(source, version, price_list, max_age)
         return await self._transport.run(call)
+
+    async def purchase_credits(
+        self,
+        org_id: UUID,
+        amount_usd: Decimal,
+        idempotency_key: str,
+        *,
+        expires_at: datetime | None = None,
+        created_by: str | None = None,
+    ) -> CreditMovement:
+        """Book credits that an organization has paid, US dollars, and return the movement.
+
+        What it owes is then collected, oldest first. With its first credits an organization pays
+        in advance: each of its calls needs a run, or credits for the draw of its day. The same
+        `idempotency_key`, which names the payment, is the same movement. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            RequestConflict: the key was used with other content (TS409).
+            InvalidArgument: not above 0, or a time that is over (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.purchase_credits(
+            org_id, amount_usd, idempotency_key, expires_at=expires_at, created_by=created_by
+        )
+        return await self._transport.run(call)
+
+    async def grant_credits(
+        self,
+        org_id: UUID,
+        kind: str,
+        amount_usd: Decimal,
+        idempotency_key: str,
+        *,
+        expires_at: datetime | None = None,
+        priority: int | None = None,
+        model: str | None = None,
+        created_by: str | None = None,
+    ) -> CreditMovement:
+        """Give an organization credits, US dollars, of a `kind`: promo or trial.
+
+        They are used up by `priority` (0 to 1000, lowest first; trial 10, promo 20, purchases 30),
+        then by expiry, then by age. With `model` they pay for runs of that model alone. The same
+        `idempotency_key` is the same movement. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            RequestConflict: the key was used with other content (TS409).
+            InvalidArgument: an unknown kind, or a value out of its bounds (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.grant_credits(
+            org_id,
+            kind,
+            amount_usd,
+            idempotency_key,
+            expires_at=expires_at,
+            priority=priority,
+            model=model,
+            created_by=created_by,
+        )
+        return await self._transport.run(call)
+
+    async def adjust_credits(
+        self,
+        org_id: UUID,
+        amount_usd: Decimal,
+        reason: str,
+        idempotency_key: str,
+        *,
+        created_by: str | None = None,
+    ) -> CreditMovement:
+        """Add to credits, or with an amount below 0 take from what is available, US dollars.
+
+        The same `idempotency_key` is the same movement. For service_role.
+
+        Raises:
+            BudgetExceeded: less than that is available (TS402).
+            UnknownId: no such organization (TS404).
+            RequestConflict: the key was used with other content (TS409).
+            InvalidArgument: an amount of 0, or out of its bounds (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.adjust_credits(
+            org_id, amount_usd, reason, idempotency_key, created_by=created_by
+        )
+        return await self._transport.run(call)
+
+    async def expire_credits(self, *, org_id: UUID | None = None, limit: int | None = None) -> int:
+        """Take back expired credits, of at most `limit` organizations; return of how many.
+
+        Housekeeping: nobody can spend them meanwhile. For service_role.
+
+        Raises:
+            PermissionDenied: the caller is another role (42501).
+        """
+        return await self._transport.run(calls.expire_credits(org_id=org_id, limit=limit))
+
+    async def set_low_balance(self, org_id: UUID, low_balance_usd: Decimal | None) -> CreditBalance:
+        """Say below which available amount, US dollars, to be warned; None for never.
+
+        Each time it falls below, an event billing.low_balance is put into the outbox. For
+        service_role, and for owners, admins and finance of the organization.
+
+        Raises:
+            UnknownId: the organization has no credits (TS404).
+            InvalidArgument: a value out of its bounds (22023).
+            PermissionDenied: the caller is none of those (42501).
+        """
+        return await self._transport.run(calls.set_low_balance(org_id, low_balance_usd))
+
+    async def credit_balances(self, org_id: UUID) -> list[CreditBalance]:
+        """Return the credits of an organization: one balance, or none if it pays afterwards."""
+        return await self._transport.run(calls.credit_balances(org_id))
+
+    async def credit_grants(self, org_id: UUID) -> list[CreditGrant]:
+        """Return where the credits of an organization come from, in the order they are used up."""
+        return await self._transport.run(calls.credit_grants(org_id))
+
+    async def close_draws(self, *, org_id: UUID | None = None, limit: int | None = None) -> int:
+        """Charge the draws of days that are over, of at most `limit` organizations.
+
+        Returns how many were closed; one with an open hold stays. Housekeeping: the first call of
+        another day does it too. For service_role.
+
+        Raises:
+            PermissionDenied: the caller is another role (42501).
+        """
+        return await self._transport.run(calls.close_draws(org_id=org_id, limit=limit))
+
+    async def start_run(
+        self,
+        org_id: UUID,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        model: str | None = None,
+        input_cost_usd: Decimal | None = None,
+        output_cost_usd: Decimal | None = None,
+        name: str | None = None,
+        slots: int | None = None,
+        request_id: str | None = None,
+    ) -> Run:
+        """Start a run that is expected to use so many tokens, and reserve their cost from credits.
+
+        That is what is stated for input and output, US dollars, or the price of `model`. Calls
+        that name the run (`run_id` of `authorize_spend`) spend from it. With `model` it may call
+        that one alone. With more `slots`, more callers can spend from it at the same instant. The
+        same `request_id` is the same run. For server roles.
+
+        Raises:
+            BudgetExceeded: credits do not suffice (TS402).
+            UnknownId: no such organization (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            Frozen: the organization is frozen (TS423).
+            InvalidArgument: neither costs nor a price, or a value out of its bounds (22023).
+        """
+        call = calls.start_run(
+            org_id,
+            input_tokens,
+            output_tokens,
+            model=model,
+            input_cost_usd=input_cost_usd,
+            output_cost_usd=output_cost_usd,
+            name=name,
+            slots=slots,
+            request_id=request_id,
+        )
+        return await self._transport.run(call)
+
+    async def extend_run(
+        self,
+        run_id: UUID,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        input_cost_usd: Decimal | None = None,
+        output_cost_usd: Decimal | None = None,
+        request_id: str | None = None,
+        org_id: UUID | None = None,
+    ) -> Run:
+        """Raise the estimate of a run by so many tokens, and reserve their cost from credits too.
+
+        That is what is stated, US dollars, or the price of the run's model. For server roles.
+
+        Raises:
+            BudgetExceeded: credits do not suffice (TS402).
+            UnknownId: no such run (TS404).
+            RequestConflict: the request id was used with other content (TS409).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: neither costs nor a price, or a value out of its bounds (22023).
+        """
+        call = calls.extend_run(
+            run_id,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            input_cost_usd=input_cost_usd,
+            output_cost_usd=output_cost_usd,
+            request_id=request_id,
+            org_id=org_id,
+        )
+        return await self._transport.run(call)
+
+    async def start_agent(self, run_id: UUID, name: str, *, org_id: UUID | None = None) -> Agent:
+        """Start an agent in a run. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: an empty name (22023).
+        """
+        return await self._transport.run(calls.start_agent(run_id, name, org_id=org_id))
+
+    async def start_task(
+        self, run_id: UUID, name: str, *, agent_id: UUID | None = None, org_id: UUID | None = None
+    ) -> Task:
+        """Start a task in a run, of an agent of it if one is named. For server roles.
+
+        Raises:
+            UnknownId: no such run, or no such part of it (TS404).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: an empty name (22023).
+        """
+        call = calls.start_task(run_id, name, agent_id=agent_id, org_id=org_id)
+        return await self._transport.run(call)
+
+    async def start_step(
+        self,
+        run_id: UUID,
+        name: str,
+        *,
+        agent_id: UUID | None = None,
+        task_id: UUID | None = None,
+        org_id: UUID | None = None,
+    ) -> Step:
+        """Start a step in a run, of an agent and a task of it if they are named. For server roles.
+
+        Raises:
+            UnknownId: no such run, or no such part of it (TS404).
+            HoldClosed: the run has ended (TS410).
+            InvalidArgument: an empty name (22023).
+        """
+        call = calls.start_step(run_id, name, agent_id=agent_id, task_id=task_id, org_id=org_id)
+        return await self._transport.run(call)
+
+    async def end_part(self, org_id: UUID, part_id: UUID, *, status: str | None = None) -> str:
+        """End an agent, task or step, and return how it ended; what has ended stays so.
+
+        `status` is completed, cancelled or failed. Parts still running end with their run. For
+        server roles.
+
+        Raises:
+            UnknownId: no such part (TS404).
+            InvalidArgument: another status, or the run itself (22023).
+        """
+        return await self._transport.run(calls.end_part(org_id, part_id, status=status))
+
+    async def record_token_call(
+        self,
+        run_id: UUID,
+        agent_id: UUID | None,
+        task_id: UUID | None,
+        step_id: UUID | None,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        model: str,
+        cost_usd: Decimal | None,
+        *,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        is_estimated: bool | None = None,
+        usage: Mapping[str, int | str | bool] | None = None,
+        reported_total_tokens: int | None = None,
+        hold_id: UUID | None = None,
+        request_id: str | None = None,
+        org_id: UUID | None = None,
+    ) -> UUID:
+        """Record a call of a run and return its id, which is that of its usage.
+
+        Without an agent it is the main agent's, without a step it belongs to the run's own. A
+        `cost_usd` of None is what the price says; `usage` has the tokens by class, as in
+        `settle_spend`. An `error_code` (ZERO_TOKENS, MISMATCH, TIMEOUT, RATE_LIMIT, AUTH_ERROR,
+        INVALID_RESPONSE) says that the counts are a guess; of a MISMATCH `reported_total_tokens` is
+        what the provider had reported. With `hold_id` it settles the hold that was made for it.
+
+        Real spend is never refused: beyond what the run has reserved it is recorded all the same,
+        and after the run has ended it is charged as late usage. For server roles.
+
+        Raises:
+            UnknownId: no such run, or no such part or hold of it (TS404).
+            RequestConflict: it was recorded with other content (TS409).
+            InvalidArgument: an error that contradicts itself, or a value out of bounds (22023).
+        """
+        call = calls.record_token_call(
+            run_id,
+            agent_id,
+            task_id,
+            step_id,
+            input_tokens,
+            output_tokens,
+            model,
+            cost_usd,
+            error_code=error_code,
+            error_message=error_message,
+            is_estimated=is_estimated,
+            usage=usage,
+            reported_total_tokens=reported_total_tokens,
+            hold_id=hold_id,
+            request_id=request_id,
+            org_id=org_id,
+        )
+        return await self._transport.run(call)
+
+    async def reconcile_run(self, run_id: UUID, *, org_id: UUID | None = None) -> UUID:
+        """End a run by comparing estimate and records, and return the id of the reconciliation.
+
+        As `complete_run`; again, it is the same id. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            Frozen: one of its holds is open (TS423).
+        """
+        return await self._transport.run(calls.reconcile_run(run_id, org_id=org_id))
+
+    async def complete_run(self, run_id: UUID, *, org_id: UUID | None = None) -> Reconciliation:
+        """End a run that is done, and return its reconciliation.
+
+        What it used is charged, the rest of its estimate refunded, a shortfall charged. Again, it
+        is the same reconciliation, however the run ended. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            Frozen: one of its holds is open (TS423).
+        """
+        return await self._transport.run(calls.complete_run(run_id, org_id=org_id))
+
+    async def cancel_run(self, run_id: UUID, *, org_id: UUID | None = None) -> Reconciliation:
+        """End a run that is not wanted any more, and return its reconciliation.
+
+        Its open holds are released; a call that is settled afterwards is charged as late usage.
+        What it used is charged, the rest refunded. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+        """
+        return await self._transport.run(calls.cancel_run(run_id, org_id=org_id))
+
+    async def fail_run(
+        self, run_id: UUID, *, cause: str | None = None, org_id: UUID | None = None
+    ) -> Reconciliation:
+        """End a run that went wrong, and return its reconciliation.
+
+        Its open holds are released. What it used is charged, the rest refunded by its `cause`:
+        partial_failure, or agent_crash. For server roles.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            InvalidArgument: another cause (22023).
+        """
+        return await self._transport.run(calls.fail_run(run_id, cause=cause, org_id=org_id))
+
+    async def runs(
+        self, org_id: UUID, *, status: str | None = None, limit: int | None = None
+    ) -> list[Run]:
+        """Return the runs of an organization, the newest in front.
+
+        With `status`, only those that are running, completed, cancelled or failed; at most `limit`.
+        """
+        return await self._transport.run(calls.runs(org_id, status=status, limit=limit))
+
+    async def reconciliations(
+        self,
+        org_id: UUID,
+        *,
+        run_id: UUID | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+    ) -> list[Reconciliation]:
+        """Return how runs of an organization were reconciled, the newest in front.
+
+        With `run_id` that of one run, with `status` only those in it; at most `limit`.
+        """
+        call = calls.reconciliations(org_id, run_id=run_id, status=status, limit=limit)
+        return await self._transport.run(call)
+
+    async def dispute_reconciliation(
+        self, run_id: UUID, *, notes: str | None = None, org_id: UUID | None = None
+    ) -> Reconciliation:
+        """Object to what a run was charged: its reconciliation is DISPUTED from now on.
+
+        For server roles, and for owners and finance of the organization.
+
+        Raises:
+            UnknownId: no such run, or it is not reconciled (TS404).
+            InvalidArgument: notes of more than 10000 characters (22023).
+            PermissionDenied: the caller is none of those (42501).
+        """
+        call = calls.dispute_reconciliation(run_id, notes=notes, org_id=org_id)
+        return await self._transport.run(call)
+
+    async def resolve_dispute(
+        self,
+        run_id: UUID,
+        *,
+        refund_usd: Decimal | None = None,
+        notes: str | None = None,
+        org_id: UUID | None = None,
+    ) -> Reconciliation:
+        """Resolve a dispute and refund `refund_usd`, US dollars, of what the run cost.
+
+        What the run still owes is waived first, the rest goes back to the credits it came from.
+        What is resolved stays so. For service_role.
+
+        Raises:
+            UnknownId: no such run (TS404).
+            HoldClosed: nothing is disputed (TS410).
+            InvalidArgument: more than the run was charged (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.resolve_dispute(run_id, refund_usd=refund_usd, notes=notes, org_id=org_id)
+        return await self._transport.run(call)
+
+    async def get_statement(self, org_id: UUID, month: date) -> Statement:
+        """Return the month that a day is in, on one page, in the organization's time zone.
+
+        Opening balance and movements add up to the closing balance. For members and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the organization is somebody else's (42501).
+        """
+        return await self._transport.run(calls.get_statement(org_id, month))
+
+    async def acknowledge_events(self, organization_id: UUID, ids: Sequence[UUID]) -> int:
+        """Mark events of the outbox as delivered, and return how many were not yet.
+
+        For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        return await self._transport.run(calls.acknowledge_events(organization_id, ids))
 
     async def create_organization(self, name: str, *, time_zone: str | None = None) -> Organization:
         """Create an organization, by default in UTC; a signed-in caller becomes its owner.

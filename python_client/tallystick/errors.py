@@ -55,7 +55,7 @@ class TallystickError(Exception):
 
 
 class BudgetExceeded(TallystickError):  # noqa: N818
-    """TS402: a hold cannot grow, because a budget it touches has not that much left.
+    """TS402: a budget that a hold touches, or the credits of a run, have not that much left.
 
     `Client.authorize_spend` does not raise it: there a refusal is an answer.
     """
@@ -70,11 +70,17 @@ class RequestConflict(TallystickError):  # noqa: N818
 
 
 class HoldClosed(TallystickError):  # noqa: N818
-    """TS410: the hold was settled, released or has expired, so it can no longer change."""
+    """TS410: what was to change is over: a hold that was closed, a run that has ended.
+
+    Likewise a dispute to be resolved where there is none.
+    """
 
 
 class Frozen(TallystickError):  # noqa: N818
-    """TS423: the organization, or a scope the spend falls into, is frozen."""
+    """TS423: the organization, or a scope the spend falls into, is frozen.
+
+    A run cannot be completed either while one of its holds is open.
+    """
 
 
 class InvalidArgument(TallystickError):  # noqa: N818
@@ -96,8 +102,9 @@ class RetryableError(TallystickError):
 class SpendDenied(TallystickError):  # noqa: N818
     """`Client.spend` was not granted; `code` says by what kind of reason, `decision` all of it.
 
-    TS402 a budget does not cover it, TS404 the model has no price, or one nobody has checked for
-    too long, TS423 the organization or a scope is frozen, TS428 somebody has to approve it first.
+    TS402 a budget, or the run for that model, does not cover it, TS404 the model has no price, or
+    one nobody has checked for too long, TS410 the run has ended, TS423 the organization or a scope
+    is frozen, TS428 somebody has to approve it first.
 
     Attributes:
         decision: the answer of `authorize_spend`.
@@ -115,6 +122,8 @@ class SpendDenied(TallystickError):  # noqa: N818
 
 _CODES_OF_REASONS: Mapping[str, str] = {
     "budget_exceeded": "TS402",
+    "model_not_in_run": "TS402",
+    "run_ended": "TS410",
     "unpriced_model": "TS404",
     "stale_price": "TS404",
     "frozen": "TS423",

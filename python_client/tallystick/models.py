@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import UnionType
 from typing import TypeVar, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from tallystick.errors import ERRORS, TallystickError
+from tallystick.money import total
 
 Row = Mapping[str, object]
 """One result row: column name to value."""
@@ -68,8 +69,10 @@ class Budget:
     Attributes:
         id: its id; that of the organization or workflow for the total each is born with.
         organization_id: who pays.
-        scope: what it covers: organization, workflow, run, venture, user, api_key, model or tag.
-        scope_id: which one, as text; empty for the organization itself, ``key=value`` for a tag.
+        scope: what it covers: organization, workflow, run, draw, venture, user, api_key, model or
+            tag.
+        scope_id: which one, as text; empty for the organization itself and its draws,
+            ``key=value`` for a tag.
         time_window: total, hour, day, week or month.
         limit_usd: the cap in US dollars; None counts and never refuses.
         enforcement: hard refuses, soft only says that it is passed.
@@ -146,8 +149,9 @@ class Decision:
         hold_id: the hold to settle; None where nothing is held.
         usage_id: of a settled request, its ledger row.
         held_usd: what is held, of a settled request its cost; US dollars.
-        reason: why it is denied (budget_exceeded, frozen), or over_soft_limit on a grant.
-        budget_id: the budget that is the reason.
+        reason: why it is denied (budget_exceeded, frozen, run_ended, model_not_in_run,
+            unpriced_model, stale_price), or over_soft_limit on a grant.
+        budget_id: the budget that is the reason; None where it is none, or none that exists yet.
         remaining_usd: what that budget has left; negative when it is passed.
         resets_at: when that budget's window ends; None for a total.
         affordable_output_tokens: how long an answer the grant pays for, where prices are known.
@@ -475,6 +479,315 @@ class Finding:
     actual: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditMovement:
+    """A movement of credits (`billing.billing_ledger`).
+
+    Attributes:
+        org_id: whose credits.
+        id: its id.
+        transaction_type: credit_purchase, charge, refund, adjustment, promo or trial.
+        amount_usd: how much, US dollars, above 0.
+        direction: credit: into the credits; debit: out of them.
+        run_id: the run it is about, if any; likewise the next fields.
+        draw_id: the draw it is about: a day's calls outside runs.
+        reason: why, for example run_charge, or what an operator stated.
+        idempotency_key: what makes a retry the same movement.
+        created_by: system, support, user, or the id of who caused it.
+        created_at: when it was booked.
+    """
+
+    org_id: UUID
+    id: UUID
+    transaction_type: str
+    amount_usd: Decimal
+    direction: str
+    run_id: UUID | None
+    agent_id: UUID | None
+    task_id: UUID | None
+    draw_id: UUID | None
+    reason: str
+    idempotency_key: str | None
+    created_by: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditBalance:
+    """What an organization has in credits (`billing.credit_balances`).
+
+    Attributes:
+        org_id: the organization; it pays in advance.
+        id: id of the balance.
+        balance_usd: all credits, US dollars.
+        reserved_usd: the part that runs and draws under way have reserved, US dollars.
+        low_balance_usd: below which available amount to be warned, US dollars; None for never.
+        is_low: whether the available amount is below that.
+        movement_count: how many movements there were.
+        created_at: since when the organization pays in advance.
+        updated_at: when it last moved.
+    """
+
+    org_id: UUID
+    id: UUID
+    balance_usd: Decimal
+    reserved_usd: Decimal
+    low_balance_usd: Decimal | None
+    is_low: bool
+    movement_count: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def available_usd(self) -> Decimal:
+        """What is not reserved, US dollars; what expired and was not taken back yet included."""
+        return total([self.balance_usd, -self.reserved_usd])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditGrant:
+    """Where credits come from, and what is left of it (`billing.credit_grants`).
+
+    Attributes:
+        org_id: whose credits.
+        id: its id.
+        kind: purchase, promo, trial or adjustment.
+        amount_usd: what was granted, US dollars.
+        remaining_usd: what is left of it, reserved or not, US dollars.
+        reserved_usd: the part of that which is reserved, US dollars.
+        priority: lower is used up first.
+        model: the only model it pays for, in runs of that model; None for everything.
+        expires_at: from when on it is not reserved any more; None for never.
+        created_at: when it was granted.
+    """
+
+    org_id: UUID
+    id: UUID
+    kind: str
+    amount_usd: Decimal
+    remaining_usd: Decimal
+    reserved_usd: Decimal
+    priority: int
+    model: str | None
+    expires_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A piece of work that is paid from credits as a whole (`billing.runs`).
+
+    Attributes:
+        org_id: who pays.
+        id: its id; calls name it as `run_id`.
+        status: running, completed, cancelled or failed.
+        name: what it is about, if said.
+        model: the one model it may call, by its listed name; None for any.
+        tokens_estimated: the estimate, input and output together; likewise the next field.
+        cost_estimated: US dollars: what was reserved from credits.
+        tokens_used: tokens of its calls so far.
+        cost_incurred: cost of its calls so far, US dollars.
+        created_at: when it was started.
+        updated_at: when it was last extended or ended.
+        completed_at: when it ended, however it did.
+    """
+
+    org_id: UUID
+    id: UUID
+    status: str
+    name: str | None
+    model: str | None
+    input_tokens_estimated: int
+    output_tokens_estimated: int
+    tokens_estimated: int
+    input_cost_estimated: Decimal
+    output_cost_estimated: Decimal
+    cost_estimated: Decimal
+    tokens_used: int
+    cost_incurred: Decimal
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """Who works in a run beside its main agent (`billing.agents`).
+
+    `status` is running, completed, cancelled or failed; `completed_at` is when it ended.
+    """
+
+    org_id: UUID
+    id: UUID
+    run_id: UUID
+    name: str
+    status: str
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a run, or one of its agents, sets out to do (`billing.tasks`).
+
+    Without an `agent_id` it is the main agent's; the other fields are as in `Agent`.
+    """
+
+    org_id: UUID
+    id: UUID
+    run_id: UUID
+    agent_id: UUID | None
+    name: str
+    status: str
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One move of a run; each call belongs to one (`billing.steps`).
+
+    Without an `agent_id` it is the main agent's; the other fields are as in `Agent`.
+    """
+
+    org_id: UUID
+    id: UUID
+    run_id: UUID
+    agent_id: UUID | None
+    task_id: UUID | None
+    name: str
+    status: str
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """What a run was estimated at, what it used, what follows (`billing.token_reconciliations`).
+
+    Attributes:
+        org_id: who pays.
+        id: its id.
+        run_id: the run, which has ended.
+        estimated_total_tokens: the estimate, input and output together.
+        actual_total_tokens: tokens of all records of the run.
+        variance_tokens: actual less estimated tokens.
+        variance_pct: that in percent of the estimate, or of 1 token where that is 0.
+        estimated_cost_usd: what was reserved and charged first, US dollars.
+        actual_cost_usd: what its calls cost, US dollars.
+        refund_amount_usd: what was refunded of the estimate, US dollars.
+        charge_amount_usd: what was charged beyond it, US dollars; a receivable where credits did
+            not cover it.
+        status: RECONCILED up to 50 percent off, NEEDS_REVIEW up to 100, else CRITICAL; DISPUTED,
+            RESOLVED.
+        action: none, refund_applied, charge_applied, escalated_to_team, escalated_to_user or
+            dispute_resolved.
+        notes: of whoever disputed or resolved it.
+        created_at: when the run was reconciled.
+        updated_at: when this was last changed.
+        resolved_at: when a dispute was resolved.
+    """
+
+    org_id: UUID
+    id: UUID
+    run_id: UUID
+    estimated_input_tokens: int
+    estimated_output_tokens: int
+    estimated_total_tokens: int
+    actual_input_tokens: int
+    actual_output_tokens: int
+    actual_total_tokens: int
+    variance_tokens: int
+    variance_pct: Decimal
+    estimated_cost_usd: Decimal
+    actual_cost_usd: Decimal
+    refund_amount_usd: Decimal
+    charge_amount_usd: Decimal
+    status: str
+    action: str | None
+    notes: str | None
+    created_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementMovement:
+    """A movement of credits on a statement; what is not said here is as in `CreditMovement`.
+
+    Attributes:
+        balance_after_usd: the balance after it, US dollars.
+    """
+
+    id: UUID
+    created_at: datetime
+    transaction_type: str
+    direction: str
+    amount_usd: Decimal
+    reason: str
+    run_id: UUID | None
+    draw_id: UUID | None
+    balance_after_usd: Decimal
+
+    @property
+    def change_usd(self) -> Decimal:
+        """By how much it changed the balance, US dollars: below 0 for a debit."""
+        return self.amount_usd if self.direction == "credit" else -self.amount_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsage:
+    """What was spent on a model in the month of a statement; the cost is in US dollars."""
+
+    model: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayUsage:
+    """What was spent on a day, in the organization's time zone; the cost is in US dollars."""
+
+    day: date
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A month of an organization on one page (`billing.get_statement`).
+
+    Attributes:
+        org_id: the organization.
+        organization: its name.
+        time_zone: where its month begins and ends.
+        month: which one, as ``2026-01``.
+        opening_balance_usd: credits when it began, US dollars.
+        closing_balance_usd: credits when it ended, or now: the opening balance and all movements.
+        movements: what moved, in order.
+        usage_by_model: what was spent, the dearest model first.
+        usage_by_day: the same spend by day, days without any left out.
+        receivables_usd: what is owed now beyond credits, US dollars.
+    """
+
+    org_id: UUID
+    organization: str
+    time_zone: str
+    month: str
+    opening_balance_usd: Decimal
+    closing_balance_usd: Decimal
+    movements: tuple[StatementMovement, ...]
+    usage_by_model: tuple[ModelUsage, ...]
+    usage_by_day: tuple[DayUsage, ...]
+    receivables_usd: Decimal
+
+
+def to_statement(value: object) -> Statement:
+    """Read a statement from its document."""
+    return from_row(Statement, _to_document(value))
+
+
 def from_row(model: type[Model], row: Row) -> Model:
     """Read a model from a result row, every value converted to its exact type.
 
@@ -513,11 +826,13 @@ def to_int(value: object) -> int:
     return value
 
 
-def _to_uuid(value: object) -> UUID:
-    return value if isinstance(value, UUID) else UUID(_to_text(value))
+def to_uuid(value: object) -> UUID:
+    """Read an id, from a UUID or its text."""
+    return value if isinstance(value, UUID) else UUID(to_text(value))
 
 
-def _to_text(value: object) -> str:
+def to_text(value: object) -> str:
+    """Read text; anything else is a TypeError."""
     if not isinstance(value, str):
         raise TypeError(f"expected text, not {type(value).__name__}")
     return value
@@ -526,13 +841,17 @@ def _to_text(value: object) -> str:
 def _to_utc(value: object) -> datetime:
     if value in _UNBOUNDED:
         return _UNBOUNDED[value]
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(_to_text(value))
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(to_text(value))
     if moment.tzinfo is None:
         raise TypeError("expected a time with its zone")
     return moment.astimezone(UTC)
 
 
 _UNBOUNDED: Mapping[object, datetime] = {"-infinity": ALWAYS, "infinity": NEVER}
+
+
+def _to_date(value: object) -> date:
+    return value if type(value) is date else date.fromisoformat(to_text(value))
 
 
 def _to_document(value: object) -> Mapping[str, object]:
@@ -542,10 +861,11 @@ def _to_document(value: object) -> Mapping[str, object]:
 
 
 _CONVERTERS: Mapping[object, Callable[[object], object]] = {
-    UUID: _to_uuid,
+    UUID: to_uuid,
     Decimal: to_decimal,
     datetime: _to_utc,
-    str: _to_text,
+    date: _to_date,
+    str: to_text,
     int: to_int,
     bool: to_bool,
     Mapping: _to_document,
@@ -557,6 +877,8 @@ def _converter(hint: object) -> Callable[[object], object]:
         return _optional(_converter(_present(hint)))
     if get_origin(hint) is tuple:  # only "tuple[X, ...]" occurs
         return _array(_converter(get_args(hint)[0]))
+    if is_dataclass(hint):
+        return lambda value: from_row(cast("type", hint), _to_document(value))
     return _CONVERTERS[get_origin(hint) or hint]
 
 
@@ -610,5 +932,17 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         PricedUsage,
         Markup,
         ModelName,
+        CreditMovement,
+        CreditBalance,
+        CreditGrant,
+        Run,
+        Agent,
+        Task,
+        Step,
+        Reconciliation,
+        StatementMovement,
+        ModelUsage,
+        DayUsage,
+        Statement,
     )
 }

@@ -64,6 +64,8 @@ def all_cases(slots: Sequence[int], seconds: int) -> list[Case]:
     many = _spenders(organizations=_SPENDERS, workflows=_SPENDERS)
     hot_organization = _spenders(workflows=_SPENDERS, slots=slots[0])
     hot_workflow = _spenders(slots=slots[0], workflow_slots=slots[0])
+    prepaid = Stage("prepaid", many.variables)
+    hot_run = Stage("prepaid", hot_workflow.variables)
     exhausted = Stage("exhausted", hot_organization.variables)
     batches = _BATCHES_PER_SECOND * seconds
     held = Stage("batches", {**many.variables, "batches": batches, "batch_size": BATCH_SIZE})
@@ -79,6 +81,9 @@ def all_cases(slots: Sequence[int], seconds: int) -> list[Case]:
         ),
         Case("pair_uncontended", "Pair, 1,000 organizations", many, "pair"),
         Case("pair_priced", "Pair by token counts", many, "pair_priced"),
+        Case("pair_draw", "Pair paid in advance", prepaid, "pair"),
+        Case("pair_run", "Pair in runs", prepaid, "pair_run"),
+        Case("pair_hot_run", f"Pair, one run, {slots[0]} slots", hot_run, "pair_run"),
         Case("pair_no_request_id", "Pair without request id", many, "pair_no_request_id"),
         *_hot_organizations(slots),
         Case("pair_hot_workflow", f"Pair, one workflow, {slots[0]} slots", hot_workflow, "pair"),

@@ -11,6 +11,7 @@ create table billing.credit_balances (
   low_balance_usd private.usd,
   is_low boolean not null default false,
   movement_count bigint not null default 0,
+  receivable_count bigint not null default 0,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   constraint credit_balances_pkey primary key (org_id),
@@ -45,6 +46,7 @@ comment on column billing.credit_balances.is_low is
   'True since the available amount fell below low_balance_usd.';
 comment on column billing.credit_balances.movement_count is
   'Number of movements so far: the number of the last row of credit_balance_history.';
+comment on column billing.credit_balances.receivable_count is 'Number of receivables so far.';
 comment on column billing.credit_balances.created_at is
   'Since when the organization pays in advance.';
 comment on column billing.credit_balances.updated_at is 'When it last moved.';

@@ -54,9 +54,31 @@ $$;
 comment on function private.assert_movement(text, numeric) is
   'Refuses anything but an amount above 0. Errors: 22023.';
 
+-- The caller's name for a movement. Those that follow from something here have names of their own.
+create function private.assert_key(p_argument text, p_key text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if starts_with(private.assert_text(p_argument, p_key), 'tallystick:') then
+    perform private.reject_argument(p_argument, 'must not begin with tallystick:');
+  end if;
+  return p_key;
+end
+$$;
+
+comment on function private.assert_key(text, text) is
+  'Refuses what cannot name a movement. Errors: 22023.';
+
 -- The movement that a key names, if it was made before with the same content; null where there is
 -- none. Under the lock of the credits.
-create function private.find_movement(p_movement billing.billing_ledger, p_amount numeric)
+create function private.find_movement(
+  p_movement billing.billing_ledger,
+  p_amount numeric,
+  p_grant billing.credit_grants default null
+)
 returns billing.billing_ledger
 language plpgsql
 stable
@@ -69,9 +91,19 @@ begin
   from billing.billing_ledger as l
   where l.org_id = p_movement.org_id and l.idempotency_key = p_movement.idempotency_key;
   if v_made.id is not null and (
-    v_made.transaction_type, v_made.direction, v_made.amount_usd, v_made.reason
-  ) is distinct from (
-    p_movement.transaction_type, p_movement.direction, p_amount, p_movement.reason
+    (
+      v_made.transaction_type, v_made.direction, v_made.amount_usd, v_made.reason
+    ) is distinct from (
+      p_movement.transaction_type, p_movement.direction, p_amount, p_movement.reason
+    )
+    or p_grant.kind is not null and not exists (
+      select from billing.grant_movements as m
+      inner join billing.credit_grants as g on g.org_id = m.org_id and g.id = m.grant_id
+      where m.org_id = v_made.org_id
+        and m.billing_ledger_id = v_made.id
+        and (g.priority, g.model, g.expires_at)
+        is not distinct from (p_grant.priority, p_grant.model, p_grant.expires_at)
+    )
   ) then
     perform private.raise_error(
       'TS409', jsonb_build_object('idempotency_key', p_movement.idempotency_key)
@@ -81,17 +113,16 @@ begin
 end
 $$;
 
-comment on function private.find_movement(billing.billing_ledger, numeric) is
+comment on function private.find_movement(
+  billing.billing_ledger, numeric, billing.credit_grants
+) is
   'The movement with this key. Errors: TS409 for one with other content.';
 
 -- Puts credits into a grant of their own.
 create function private.add_credits(
   p_movement billing.billing_ledger,
   p_amount numeric,
-  p_kind text,
-  p_priority smallint,
-  p_model text,
-  p_expires_at timestamptz
+  p_grant billing.credit_grants
 )
 returns billing.billing_ledger
 language plpgsql
@@ -102,10 +133,14 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_grant_id constant uuid := private.uuid_v7(v_now);
 begin
+  if p_grant.expires_at <= v_now then
+    perform private.reject_argument('p_expires_at', 'must be in the future');
+  end if;
   insert into billing.credit_grants (
     org_id, id, kind, amount_usd, remaining_usd, priority, model, expires_at, created_at
   ) values (
-    p_movement.org_id, v_grant_id, p_kind, p_amount, 0, p_priority, p_model, p_expires_at, v_now
+    p_movement.org_id, v_grant_id, p_grant.kind, p_amount, 0, p_grant.priority, p_grant.model,
+    p_grant.expires_at, v_now
   );
   return private.move_credits(
     p_movement, array[row(v_grant_id, p_amount)::private.grant_part]
@@ -114,9 +149,35 @@ end
 $$;
 
 comment on function private.add_credits(
-  billing.billing_ledger, numeric, text, smallint, text, timestamptz
+  billing.billing_ledger, numeric, billing.credit_grants
 ) is
-  'Books credits into a new grant.';
+  'Books credits into a new grant. Errors: 22023 for one that is over already.';
+
+-- A grant to be: in which order it is used up, what for, and how long.
+create function private.draft_grant(
+  p_kind text,
+  p_priority integer,
+  p_model text,
+  p_expires_at timestamptz
+)
+returns billing.credit_grants
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant billing.credit_grants;
+begin
+  v_grant.kind := p_kind;
+  v_grant.priority := p_priority;
+  v_grant.model := p_model;
+  v_grant.expires_at := p_expires_at;
+  return v_grant;
+end
+$$;
+
+comment on function private.draft_grant(text, integer, text, timestamptz) is
+  'A grant without its amount.';
 
 -- Pays what is owed, the oldest first, from what is available.
 create function private.collect_receivables(p_org_id uuid, p_purchase_id uuid)
@@ -132,7 +193,7 @@ begin
   for v_receivable in
     select * from billing.receivables as r
     where r.org_id = p_org_id and r.outstanding_usd > 0
-    order by r.id
+    order by r.number
     for update
   loop
     v_parts := private.free_parts(p_org_id, v_receivable.outstanding_usd, null);
@@ -143,7 +204,7 @@ begin
     perform private.move_credits(
       private.draft_movement(
         p_org_id, 'charge', 'receivable_collected',
-        'receivable:' || v_receivable.id || ':' || p_purchase_id,
+        'tallystick:receivable:' || v_receivable.id || ':' || p_purchase_id,
         v_receivable.run_id, v_receivable.draw_id
       ),
       v_parts
@@ -175,20 +236,20 @@ declare
   v_amount constant numeric := private.assert_movement('p_amount_usd', p_amount_usd);
   v_draft constant billing.billing_ledger := private.draft_movement(
     p_org_id, 'credit_purchase', 'credit_purchase',
-    private.assert_text('p_idempotency_key', p_idempotency_key),
+    private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
+  );
+  v_grant constant billing.credit_grants := private.draft_grant(
+    'purchase', 30, null, p_expires_at
   );
   v_movement billing.billing_ledger;
 begin
   perform private.assert_member(p_org_id);
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
-  v_movement := private.find_movement(v_draft, v_amount);
+  v_movement := private.find_movement(v_draft, v_amount, v_grant);
   if v_movement.id is null then
-    perform private.assert_expires_later('p_expires_at', p_expires_at);
-    v_movement := private.add_credits(
-      v_draft, v_amount, 'purchase', 30::smallint, null, p_expires_at
-    );
+    v_movement := private.add_credits(v_draft, v_amount, v_grant);
     perform private.collect_receivables(p_org_id, v_movement.id);
   end if;
   return v_movement;
@@ -200,23 +261,6 @@ comment on function billing.purchase_credits(uuid, numeric, text, timestamptz, t
   'owes is collected, oldest first. Its first credits make the organization pay in advance. '
   'p_idempotency_key names the payment: again, it is the same movement. For operators. Errors: '
   '22023, TS404, TS409.';
-
--- What is granted must not be over already.
-create function private.assert_expires_later(p_argument text, p_expires_at timestamptz)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_expires_at <= private.clock_now() then
-    perform private.reject_argument(p_argument, 'must be in the future');
-  end if;
-end
-$$;
-
-comment on function private.assert_expires_later(text, timestamptz) is
-  'Refuses a time that is over. Errors: 22023.';
 
 -- Gives credits away. Idempotent by p_idempotency_key.
 create function billing.grant_credits(
@@ -238,6 +282,7 @@ as $$
 declare
   v_amount constant numeric := private.assert_movement('p_amount_usd', p_amount_usd);
   v_draft billing.billing_ledger;
+  v_grant billing.credit_grants;
   v_movement billing.billing_ledger;
   v_model text := p_model;
 begin
@@ -253,20 +298,19 @@ begin
   v_draft := private.draft_movement(
     p_org_id, p_kind,
     case p_kind when 'promo' then 'promo_code_applied' else 'trial_credit_granted' end,
-    private.assert_text('p_idempotency_key', p_idempotency_key),
+    private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
   );
   perform private.assert_member(p_org_id);
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
-  v_movement := private.find_movement(v_draft, v_amount);
+  v_grant := private.draft_grant(
+    p_kind, coalesce(p_priority, case p_kind when 'trial' then 10 else 20 end), v_model,
+    p_expires_at
+  );
+  v_movement := private.find_movement(v_draft, v_amount, v_grant);
   if v_movement.id is null then
-    perform private.assert_expires_later('p_expires_at', p_expires_at);
-    v_movement := private.add_credits(
-      v_draft, v_amount, p_kind,
-      coalesce(p_priority, case p_kind when 'trial' then 10 else 20 end)::smallint,
-      v_model, p_expires_at
-    );
+    v_movement := private.add_credits(v_draft, v_amount, v_grant);
   end if;
   return v_movement;
 end
@@ -298,7 +342,7 @@ declare
   v_amount constant numeric := private.assert_movement('p_amount_usd', abs(p_amount_usd));
   v_draft billing.billing_ledger := private.draft_movement(
     p_org_id, 'adjustment', private.assert_text('p_reason', p_reason),
-    private.assert_text('p_idempotency_key', p_idempotency_key),
+    private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
   );
   v_movement billing.billing_ledger;
@@ -312,7 +356,9 @@ begin
   if v_movement.id is not null then
     return v_movement;
   elsif p_amount_usd > 0 then
-    return private.add_credits(v_draft, v_amount, 'adjustment', 30::smallint, null, null);
+    return private.add_credits(
+      v_draft, v_amount, private.draft_grant('adjustment', 30, null, null)
+    );
   end if;
   v_parts := private.free_parts(p_org_id, v_amount, null);
   if private.sum_of_parts(v_parts) < v_amount then
@@ -348,12 +394,13 @@ $$;
 comment on function private.credit_facts(uuid, numeric, numeric) is 'DETAIL of a TS402 of credits.';
 
 -- Takes back expired credits. Housekeeping: nobody can spend them meanwhile.
-create function billing.expire_credits(p_org_id uuid default null)
+create function billing.expire_credits(p_org_id uuid default null, p_limit integer default 1000)
 returns integer
 language plpgsql
 volatile
 security definer -- moves credits, which no role may write itself
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms' -- longer than a commit takes, shorter than a transaction left open
 as $$
 declare
   v_org_id uuid;
@@ -367,17 +414,23 @@ begin
       and g.expires_at <= private.clock_now()
       and (p_org_id is null or g.org_id = p_org_id)
     order by g.org_id
+    limit p_limit
   loop
-    perform private.lock_credits(v_org_id);
-    v_count := v_count + 1;
+    -- One tenant is not held up because of another: who keeps it waiting is left for the next time.
+    begin
+      perform private.lock_credits(v_org_id);
+      v_count := v_count + 1;
+    exception
+      when lock_not_available then null;
+    end;
   end loop;
   return v_count;
 end
 $$;
 
-comment on function billing.expire_credits(uuid) is
+comment on function billing.expire_credits(uuid, integer) is
   'Books what is left of expired grants and not reserved as credit_expired; returns of how many '
-  'organizations. For operators.';
+  'organizations, at most p_limit. For operators.';
 
 -- The privileged half of billing.set_low_balance.
 create function private.set_low_balance(p_org_id uuid, p_low_balance_usd numeric)
@@ -401,8 +454,7 @@ begin
   if v_balance.org_id is null then
     perform private.raise_error('TS404', jsonb_build_object('org_id', p_org_id));
   end if;
-  perform private.announce_low_balance(v_balance);
-  return (select b from billing.credit_balances as b where b.org_id = p_org_id);
+  return v_balance;
 end
 $$;
 

@@ -24,13 +24,21 @@ begin
     perform private.reject_argument('p_notes', 'must have at most 10000 characters');
   end if;
   update billing.token_reconciliations as r
-  set status = 'DISPUTED', notes = coalesce(p_notes, r.notes), resolved_at = null
-  where r.org_id = v_org_id and r.run_id = p_run_id
+  set status = 'DISPUTED', notes = coalesce(p_notes, r.notes)
+  where r.org_id = v_org_id and r.run_id = p_run_id and r.status <> 'RESOLVED'
   returning * into v_reconciliation;
-  if v_reconciliation.id is null then
-    perform private.raise_error('TS404', jsonb_build_object('run_id', p_run_id));
+  if v_reconciliation.id is not null then
+    return v_reconciliation;
+  elsif exists (
+    select from billing.token_reconciliations as r
+    where r.org_id = v_org_id and r.run_id = p_run_id
+  ) then
+    perform private.raise_error(
+      'TS410', jsonb_build_object('run_id', p_run_id, 'state', 'RESOLVED')
+    );
   end if;
-  return v_reconciliation;
+  perform private.raise_error('TS404', jsonb_build_object('run_id', p_run_id));
+  return null;
 end
 $$;
 
@@ -54,8 +62,8 @@ end
 $$;
 
 comment on function billing.dispute_reconciliation(uuid, text, uuid) is
-  'Marks the reconciliation of a run as DISPUTED, whatever it was. For owners, finance and server '
-  'roles. Errors: 22023, 42501, TS404.';
+  'Marks the reconciliation of a run as DISPUTED, whatever it was; once resolved it stays so. For '
+  'owners, finance and server roles. Errors: 22023, 42501, TS404, TS410 for a resolved one.';
 
 -- Refunds p_refund_usd of what a run cost: what was not collected yet is waived first.
 create function private.refund_dispute(p_org_id uuid, p_run_id uuid, p_refund numeric)
@@ -72,7 +80,7 @@ begin
   for v_receivable in
     select * from billing.receivables as r
     where r.org_id = p_org_id and r.run_id = p_run_id and r.outstanding_usd > 0
-    order by r.id
+    order by r.number
     for update
   loop
     v_waived := least(v_left, v_receivable.outstanding_usd);
@@ -90,13 +98,7 @@ begin
   perform private.refund_charges(
     private.draft_movement(
       p_org_id, 'refund', 'user_dispute_resolution',
-      'run:' || p_run_id || ':dispute:' || (
-        select count(*) from billing.billing_ledger as l
-        where l.org_id = p_org_id
-          and l.run_id = p_run_id
-          and l.reason = 'user_dispute_resolution'
-      ),
-      p_run_id, null, 'support'
+      'tallystick:run:' || p_run_id || ':dispute', p_run_id, null, 'support'
     ),
     v_left
   );
@@ -133,6 +135,9 @@ begin
   where r.org_id = v_org_id and r.run_id = p_run_id
   for update;
   if v_reconciliation.status = 'RESOLVED' then
+    if v_reconciliation.dispute_refund_usd <> p_refund_usd then
+      perform private.raise_error('TS409', jsonb_build_object('run_id', p_run_id));
+    end if;
     return v_reconciliation;
   elsif v_reconciliation.status is distinct from 'DISPUTED' then
     perform private.raise_error(
@@ -146,6 +151,7 @@ begin
   set
     status = 'RESOLVED',
     action = 'dispute_resolved',
+    dispute_refund_usd = p_refund_usd,
     notes = coalesce(p_notes, r.notes),
     resolved_at = private.clock_now()
   where r.org_id = v_org_id and r.run_id = p_run_id
@@ -157,5 +163,5 @@ $$;
 comment on function billing.resolve_dispute(uuid, numeric, text, uuid) is
   'Resolves a dispute and refunds p_refund_usd, US dollars, of what the run cost: what it still '
   'owes is waived first, the rest goes back to the credits it came from (user_dispute_resolution). '
-  'For operators. Errors: 22023 where that is more than the run was charged, TS404, TS410 where '
-  'nothing is disputed.';
+  'For operators. Errors: 22023 where that is more than the run was charged, TS404, TS409 where it '
+  'was resolved with another refund, TS410 where nothing is disputed.';

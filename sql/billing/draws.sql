@@ -60,6 +60,23 @@ $$;
 comment on function private.overdue_in_draw(uuid, uuid, timestamptz) is
   'US dollars that overdue open holds keep from a draw.';
 
+-- True while a hold of a draw is open, be it one of nothing.
+create function private.is_held(p_org_id uuid, p_draw_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from metering.holds as h
+    where h.organization_id = p_org_id and h.state = 'open' and p_draw_id = any(h.budget_ids)
+  );
+end
+$$;
+
+comment on function private.is_held(uuid, uuid) is 'True while a hold of a draw is open.';
+
 -- Lets go of p_amount of what a draw has reserved, and lowers its limit by it. Its slots are
 -- locked.
 create function private.shrink_draw(p_org_id uuid, p_draw_id uuid, p_amount numeric)
@@ -108,7 +125,7 @@ begin
     group by b.organization_id, b.id
     order by b.id
   loop
-    if v_draw.is_over and v_draw.held = 0 then
+    if v_draw.is_over and v_draw.held = 0 and not private.is_held(p_org_id, v_draw.id) then
       perform private.close_draw(p_org_id, v_draw.id, v_draw.settled);
     elsif v_draw.remaining > 0 then
       perform private.shrink_draw(p_org_id, v_draw.id, v_draw.remaining);
@@ -136,31 +153,28 @@ as $$
 declare
   v_draw billing.draws;
   v_reserved numeric;
+  v_charge billing.billing_ledger := private.draft_movement(
+    p_org_id, 'charge', 'draw_charge', null, null, p_draw_id
+  );
 begin
   select * into strict v_draw
   from billing.draws as d where d.org_id = p_org_id and d.id = p_draw_id
   for update;
   v_reserved := v_draw.reserved_usd;
   update billing.draws as d
-  set status = 'closed', reserved_usd = 0, cost_incurred = p_cost, closed_at = private.clock_now()
+  set
+    status = 'closed',
+    reserved_usd = 0,
+    cost_incurred = d.cost_incurred + p_cost,
+    closed_at = private.clock_now()
   where d.org_id = p_org_id and d.id = p_draw_id;
   delete from metering.budget_slots as s
   where s.organization_id = p_org_id and s.budget_id = p_draw_id;
   delete from metering.budgets as b where b.organization_id = p_org_id and b.id = p_draw_id;
 
-  perform private.charge_reserved(
-    private.draft_movement(
-      p_org_id, 'charge', 'draw_charge', 'draw:' || p_draw_id || ':charge', null, p_draw_id
-    ),
-    p_draw_id, least(p_cost, v_reserved)
-  );
+  perform private.charge_reserved(v_charge, p_draw_id, least(p_cost, v_reserved));
   perform private.unreserve_credits(p_org_id, p_draw_id, v_reserved - least(p_cost, v_reserved));
-  perform private.charge_available(
-    private.draft_movement(
-      p_org_id, 'charge', 'draw_charge', 'draw:' || p_draw_id || ':shortfall', null, p_draw_id
-    ),
-    p_cost - v_reserved, null
-  );
+  perform private.charge_available(v_charge, p_cost - v_reserved, null);
 end
 $$;
 
@@ -196,8 +210,10 @@ begin
   from metering.budgets as b where b.organization_id = p_org_id and b.id = p_org_id;
   perform private.lock_credits(p_org_id);
   perform private.take_back_draws(p_org_id, p_time, null);
-  insert into billing.draws (org_id, day)
+  -- A clock that is set back far finds the draw of its day closed: it goes on.
+  insert into billing.draws as d (org_id, day)
   values (p_org_id, private.local_day(p_time, v_own.time_zone))
+  on conflict (org_id, day) do update set status = 'open', closed_at = null
   returning * into v_draw;
   insert into metering.budgets (
     organization_id, id, scope, time_window, time_zone, draw_day, limit_usd, slot_count, is_funded
@@ -247,8 +263,11 @@ begin
     perform private.take_back_draws(p_org_id, p_time, v_draw_id);
     v_available := private.available_credits(p_org_id);
   end if;
-  v_amount := least(v_available, greatest(p_need - v_remaining, trunc(v_available / 8, 2)));
-  perform private.reserve_credits(p_org_id, v_draw_id, v_amount, null);
+  -- A budget has a limit below a trillion dollars.
+  v_amount := private.reserve_credits(
+    p_org_id, v_draw_id,
+    least(v_available, greatest(p_need - v_remaining, least(trunc(v_available / 8, 2), 1e9)))
+  );
   update billing.draws as d
   set reserved_usd = d.reserved_usd + v_amount
   where d.org_id = p_org_id and d.id = v_draw_id;
@@ -310,7 +329,7 @@ $$;
 comment on function private.count_open_draws(uuid) is 'Number of open draws of an organization.';
 
 -- Closes the draws of days that are over. Housekeeping: the first call of another day does it too.
-create function billing.close_draws(p_org_id uuid default null)
+create function billing.close_draws(p_org_id uuid default null, p_limit integer default 100)
 returns integer
 language plpgsql
 volatile
@@ -333,6 +352,7 @@ begin
       and (p_org_id is null or d.org_id = p_org_id)
     group by d.org_id
     order by d.org_id
+    limit p_limit
   loop
     -- One tenant is not held up because of another: who keeps it waiting is left for the next time.
     begin
@@ -349,6 +369,6 @@ begin
 end
 $$;
 
-comment on function billing.close_draws(uuid) is
+comment on function billing.close_draws(uuid, integer) is
   'Charges the draws of days that are over, as far as no hold keeps them open, and returns how '
-  'many. For operators.';
+  'many; of at most p_limit organizations, as each stands still until all are done. For operators.';

@@ -102,6 +102,7 @@ comment on column billing.grant_movements.change_usd is
 create table billing.receivables (
   org_id uuid not null,
   id uuid not null default private.uuid_v7(),
+  number bigint not null,
   amount_usd private.usd_sum not null,
   outstanding_usd private.usd_sum not null,
   waived_usd private.usd_sum not null default 0,
@@ -110,6 +111,7 @@ create table billing.receivables (
   reason private.label not null,
   created_at timestamptz not null,
   constraint receivables_pkey primary key (org_id, id),
+  constraint receivables_org_id_number_key unique (org_id, number),
   constraint receivables_org_id_fkey
   foreign key (org_id) references billing.credit_balances (org_id) on delete restrict,
   constraint receivables_amount_is_positive check (amount_usd > 0),
@@ -117,7 +119,8 @@ create table billing.receivables (
   check (outstanding_usd + waived_usd <= amount_usd)
 );
 
-create index receivables_org_id_idx on billing.receivables (org_id, id) where outstanding_usd > 0;
+create index receivables_org_id_idx on billing.receivables (org_id, number)
+where outstanding_usd > 0;
 create index receivables_org_id_run_id_idx on billing.receivables (org_id, run_id);
 
 create trigger receivables_reject_delete before delete on billing.receivables
@@ -129,6 +132,8 @@ comment on table billing.receivables is
   'What was spent and not covered by credits: collected, oldest first, by the next purchase.';
 comment on column billing.receivables.org_id is 'The organization that owes.';
 comment on column billing.receivables.id is 'Time-ordered id.';
+comment on column billing.receivables.number is
+  'Number of the receivable in its organization, from 1: the order in which they are collected.';
 comment on column billing.receivables.amount_usd is 'What was not covered, US dollars.';
 comment on column billing.receivables.outstanding_usd is 'What is still to be paid, US dollars.';
 comment on column billing.receivables.waived_usd is

@@ -256,7 +256,7 @@ begin
         from billing.billing_ledger as l
         inner join billing.receivables as x
           on x.org_id = l.org_id
-          and l.idempotency_key like 'receivable:' || x.id::text || ':%'
+          and l.idempotency_key like 'tallystick:receivable:' || x.id::text || ':%'
           and x.reason = 'draw_charge'
         where l.org_id = d.org_id and l.draw_id = d.id and l.reason = 'receivable_collected'
       ) as charged,
@@ -278,10 +278,158 @@ begin
   cross join lateral (
     select coalesce(sum(l.amount_usd), 0) as collected
     from billing.billing_ledger as l
-    where l.org_id = x.org_id and l.idempotency_key like 'receivable:' || x.id::text || ':%'
+    where l.org_id = x.org_id and l.idempotency_key like 'tallystick:receivable:' || x.id::text || ':%'
   ) as c
   where (p_organization_id is null or x.org_id = p_organization_id)
     and x.amount_usd - x.outstanding_usd - x.waived_usd <> c.collected;
+
+  -- What is spent outside runs since an organization pays in advance is in its draws, or late.
+  return query
+  select
+    'draws_are_what_was_spent', b.organization_id, 'draws',
+    private.figure(t.spent), private.figure(t.drawn + t.late)
+  from metering.budgets as b
+  cross join lateral (
+    select
+      (
+        select coalesce(sum(l.cost), 0)
+        from public.ai_usage_ledger as l
+        where l.organization_id = b.organization_id
+          and l.created_at >= b.prepaid_since
+          and (l.run_id is null or not private.is_run(l.organization_id, l.run_id))
+      ) as spent,
+      (
+        select coalesce(sum(d.cost_incurred), 0)
+        from billing.draws as d where d.org_id = b.organization_id
+      ) + (
+        select coalesce(sum(s.settled_usd), 0)
+        from metering.budgets as x
+        inner join metering.budget_slots as s
+          on s.organization_id = x.organization_id and s.budget_id = x.id
+        where x.organization_id = b.organization_id and x.scope = 'draw'
+      ) as drawn,
+      (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = b.organization_id and l.reason = 'late_usage' and l.run_id is null
+      ) + (
+        select coalesce(sum(x.amount_usd), 0)
+        from billing.receivables as x
+        where x.org_id = b.organization_id and x.reason = 'late_usage' and x.run_id is null
+      ) as late
+  ) as t
+  where b.id = b.organization_id
+    and b.prepaid_since is not null
+    and (p_organization_id is null or b.organization_id = p_organization_id)
+    and t.spent <> t.drawn + t.late;
+
+  return query
+  select
+    'prepaid_is_who_has_credits', coalesce(b.organization_id, c.org_id), 'organization',
+    coalesce(c.created_at::text, 'nothing'), coalesce(b.prepaid_since::text, 'nothing')
+  from (select * from metering.budgets as x where x.prepaid_since is not null) as b
+  full join billing.credit_balances as c on c.org_id = b.organization_id
+  where (b.id is null or c.org_id is null)
+    and (
+      p_organization_id is null or coalesce(b.organization_id, c.org_id) = p_organization_id
+    );
+
+  return query
+  select
+    'grant_is_its_first_movement', g.org_id, 'grant ' || g.id::text,
+    private.figure(m.change_usd), private.figure(g.amount_usd)
+  from billing.credit_grants as g
+  cross join lateral (
+    select x.change_usd
+    from billing.grant_movements as x
+    inner join billing.credit_balance_history as h
+      on h.org_id = x.org_id and h.billing_ledger_id = x.billing_ledger_id
+    where x.org_id = g.org_id and x.grant_id = g.id
+    order by h.movement
+    limit 1
+  ) as m
+  where (p_organization_id is null or g.org_id = p_organization_id)
+    and m.change_usd <> g.amount_usd;
+
+  -- A reconciliation says what its run was estimated at, what its calls were but for the late ones,
+  -- and what moved.
+  return query
+  select
+    'reconciliation_is_what_happened', c.org_id, 'run ' || c.run_id::text,
+    concat_ws(' ', private.figure(x.estimated), private.figure(x.actual), private.figure(x.refund),
+      private.figure(x.charge), x.status, x.variance_pct),
+    concat_ws(' ', private.figure(c.estimated_cost_usd), private.figure(c.actual_cost_usd),
+      private.figure(c.refund_amount_usd), private.figure(c.charge_amount_usd), c.status,
+      c.variance_pct)
+  from billing.token_reconciliations as c
+  inner join billing.run_records as r on r.org_id = c.org_id and r.id = c.run_id
+  cross join lateral (
+    select
+      r.input_cost_estimated + r.output_cost_estimated as estimated,
+      (
+        select coalesce(sum(t.cost_usd), 0)
+        from billing.token_records as t where t.org_id = r.org_id and t.run_id = r.id
+      ) - (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = r.org_id and l.run_id = r.id and l.reason = 'late_usage'
+      ) - (
+        select coalesce(sum(v.amount_usd), 0)
+        from billing.receivables as v
+        where v.org_id = r.org_id and v.run_id = r.id and v.reason = 'late_usage'
+      ) as actual,
+      (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = r.org_id
+          and l.idempotency_key = 'tallystick:run:' || r.id::text || ':refund'
+      ) as refund,
+      (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = r.org_id
+          and l.idempotency_key = 'tallystick:run:' || r.id::text || ':shortfall'
+      ) + (
+        select coalesce(sum(v.amount_usd), 0)
+        from billing.receivables as v
+        where v.org_id = r.org_id
+          and v.run_id = r.id
+          and v.reason = 'token_reconciliation_underestimate'
+      ) as charge,
+      case
+        when c.status in ('DISPUTED', 'RESOLVED') then c.status
+        else private.variance_status(c.estimated_total_tokens, c.actual_total_tokens)
+      end as status,
+      private.round_half_even(
+        c.variance_tokens * 100::numeric / greatest(c.estimated_total_tokens, 1), 4
+      ) as variance_pct
+  ) as x
+  where (p_organization_id is null or c.org_id = p_organization_id)
+    and (
+      c.estimated_cost_usd, c.actual_cost_usd, c.refund_amount_usd, c.charge_amount_usd, c.status,
+      c.variance_pct, c.estimated_input_tokens, c.estimated_output_tokens
+    ) is distinct from (
+      x.estimated, x.actual, x.refund, x.charge, x.status, x.variance_pct,
+      r.input_tokens_estimated, r.output_tokens_estimated
+    );
+
+  return query
+  select
+    'run_calls_its_model', r.org_id, 'run ' || r.id::text, r.model::text, b.only_model::text
+  from billing.run_records as r
+  inner join metering.budgets as b on b.organization_id = r.org_id and b.id = r.id
+  where (p_organization_id is null or r.org_id = p_organization_id)
+    and r.model is distinct from b.only_model;
+
+  return query
+  select
+    'waived_is_what_was_disputed', v.org_id, 'receivable ' || v.id::text, 'a resolved dispute',
+    private.figure(v.waived_usd)
+  from billing.receivables as v
+  left join billing.token_reconciliations as c on c.org_id = v.org_id and c.run_id = v.run_id
+  where (p_organization_id is null or v.org_id = p_organization_id)
+    and v.waived_usd > 0
+    and c.status is distinct from 'RESOLVED';
 
   return query
   select

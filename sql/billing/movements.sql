@@ -20,35 +20,47 @@ $$;
 
 comment on function private.sum_of_parts(private.grant_part[]) is 'US dollars in all parts.';
 
--- Tells of an available amount that fell below the organization's threshold: once per crossing.
-create function private.announce_low_balance(p_balance billing.credit_balances)
-returns void
+-- Tells of an available amount that fell below the organization's threshold: once per crossing, as
+-- of the end of the transaction, so that what only went through it is no crossing.
+create function private.announce_low_balance()
+returns trigger
 language plpgsql
 volatile
+security definer -- writes credit balances and the outbox, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_available constant numeric := p_balance.balance_usd - p_balance.reserved_usd;
-  v_is_low constant boolean := coalesce(v_available < p_balance.low_balance_usd, false);
+  v_balance billing.credit_balances;
+  v_available numeric;
+  v_is_low boolean;
 begin
-  if v_is_low = p_balance.is_low then
-    return;
+  select * into strict v_balance from billing.credit_balances as b where b.org_id = new.org_id;
+  v_available := v_balance.balance_usd - v_balance.reserved_usd;
+  v_is_low := coalesce(v_available < v_balance.low_balance_usd, false);
+  if v_is_low = v_balance.is_low then
+    return null;
   end if;
-  update billing.credit_balances as b set is_low = v_is_low where b.org_id = p_balance.org_id;
+  update billing.credit_balances as b set is_low = v_is_low where b.org_id = new.org_id;
   if v_is_low then
     perform private.emit_event(
-      p_balance.org_id, 'billing.low_balance', p_balance.org_id,
+      new.org_id, 'billing.low_balance', new.org_id,
       jsonb_build_object(
         'available_usd', trim_scale(v_available)::text,
-        'low_balance_usd', trim_scale(p_balance.low_balance_usd::numeric)::text
+        'low_balance_usd', trim_scale(v_balance.low_balance_usd::numeric)::text
       )
     );
   end if;
+  return null;
 end
 $$;
 
-comment on function private.announce_low_balance(billing.credit_balances) is
-  'Sends billing.low_balance when the available amount falls below the threshold.';
+comment on function private.announce_low_balance() is
+  'Trigger: sends billing.low_balance when the available amount has fallen below the threshold.';
+
+create constraint trigger credit_balances_announce_low
+after update of balance_usd, reserved_usd, low_balance_usd on billing.credit_balances
+deferrable initially deferred
+for each row execute function private.announce_low_balance();
 
 -- THE SEAM: every movement of credits is made here, and only here, in the transaction of what it
 -- follows from: ledger, balance, grants and history, or none of them. The books are kept from here.
@@ -106,7 +118,6 @@ begin
     v_balance.balance_usd - v_sign * v_movement.amount_usd, v_balance.balance_usd,
     v_sign * v_movement.amount_usd, v_movement.reason, v_movement.id, v_movement.created_at
   );
-  perform private.announce_low_balance(v_balance);
   return v_movement;
 end
 $$;
@@ -276,8 +287,6 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_balance billing.credit_balances;
 begin
   if p_sign > 0 then
     insert into billing.credit_reservations as r (org_id, subject_id, grant_id, amount_usd)
@@ -302,9 +311,7 @@ begin
   where g.org_id = p_org_id and g.id = p.grant_id;
   update billing.credit_balances as b
   set reserved_usd = b.reserved_usd + p_sign * private.sum_of_parts(p_parts)
-  where b.org_id = p_org_id
-  returning * into v_balance;
-  perform private.announce_low_balance(v_balance);
+  where b.org_id = p_org_id;
 end
 $$;
 
@@ -355,29 +362,25 @@ $$;
 comment on function private.reserved_parts(uuid, uuid, numeric, boolean) is
   'Parts of grants that a run or draw has reserved, up to p_amount.';
 
--- Reserves p_amount for a run or draw. The caller has made sure that it is there.
-create function private.reserve_credits(
-  p_org_id uuid,
-  p_subject_id uuid,
-  p_amount numeric,
-  p_model text
-)
-returns void
+-- Reserves p_amount for a draw, or what there is of it; returns how much.
+create function private.reserve_credits(p_org_id uuid, p_draw_id uuid, p_amount numeric)
+returns numeric
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_parts constant private.grant_part[] := private.free_parts(p_org_id, p_amount, null);
 begin
-  if p_amount > 0 then
-    perform private.shift_reservation(
-      p_org_id, p_subject_id, private.free_parts(p_org_id, p_amount, p_model), 1
-    );
+  if v_parts is not null then
+    perform private.shift_reservation(p_org_id, p_draw_id, v_parts, 1);
   end if;
+  return private.sum_of_parts(v_parts);
 end
 $$;
 
-comment on function private.reserve_credits(uuid, uuid, numeric, text) is
-  'Reserves credits that are there for a run or draw.';
+comment on function private.reserve_credits(uuid, uuid, numeric) is
+  'Reserves credits for a draw, as far as there are any, US dollars.';
 
 -- Lets go of p_amount of what a run or draw has reserved; what expired meanwhile goes.
 create function private.unreserve_credits(p_org_id uuid, p_subject_id uuid, p_amount numeric)
@@ -440,6 +443,7 @@ as $$
 declare
   v_parts private.grant_part[];
   v_covered numeric;
+  v_number bigint;
 begin
   if p_amount <= 0 then
     return;
@@ -450,10 +454,16 @@ begin
     perform private.move_credits(p_movement, v_parts);
   end if;
   if v_covered < p_amount then
+    -- Updated, not only locked: a purchase with an older snapshot fails with 40001 instead of
+    -- overlooking what is owed.
+    update billing.credit_balances as b
+    set receivable_count = b.receivable_count + 1
+    where b.org_id = p_movement.org_id
+    returning b.receivable_count into v_number;
     insert into billing.receivables (
-      org_id, amount_usd, outstanding_usd, run_id, draw_id, reason, created_at
+      org_id, number, amount_usd, outstanding_usd, run_id, draw_id, reason, created_at
     ) values (
-      p_movement.org_id, p_amount - v_covered, p_amount - v_covered, p_movement.run_id,
+      p_movement.org_id, v_number, p_amount - v_covered, p_amount - v_covered, p_movement.run_id,
       p_movement.draw_id, p_movement.reason, private.clock_now()
     );
   end if;

@@ -48,7 +48,7 @@ begin
   from billing.token_records as t
   where t.org_id = p_run.org_id
     and t.run_id = p_run.id
-    and t.id >= private.uuid_v7_floor(p_run.created_at);
+    and t.id >= private.uuid_v7_floor(p_run.created_at - interval '1 day');
   v_compared.variance_tokens :=
     v_compared.actual_total_tokens - v_compared.estimated_total_tokens;
   v_compared.variance_pct := private.round_half_even(
@@ -95,20 +95,20 @@ declare
 begin
   perform private.charge_reserved(
     private.draft_movement(
-      v_org_id, 'charge', 'run_charge', 'run:' || v_run_id || ':charge', v_run_id
+      v_org_id, 'charge', 'run_charge', 'tallystick:run:' || v_run_id || ':charge', v_run_id
     ),
     v_run_id, p_compared.estimated_cost_usd
   );
   perform private.refund_charges(
     private.draft_movement(
-      v_org_id, 'refund', p_refund_reason, 'run:' || v_run_id || ':refund', v_run_id
+      v_org_id, 'refund', p_refund_reason, 'tallystick:run:' || v_run_id || ':refund', v_run_id
     ),
     p_compared.refund_amount_usd
   );
   perform private.charge_available(
     private.draft_movement(
       v_org_id, 'charge', 'token_reconciliation_underestimate',
-      'run:' || v_run_id || ':shortfall', v_run_id
+      'tallystick:run:' || v_run_id || ':shortfall', v_run_id
     ),
     p_compared.charge_amount_usd, p_model
   );
@@ -183,6 +183,7 @@ declare
   v_reconciliation billing.token_reconciliations;
   v_holds metering.holds[];
   v_held numeric;
+  v_expires_at timestamptz;
   v_now timestamptz;
 begin
   loop
@@ -203,22 +204,15 @@ begin
       if not private.lock_run_slots(v_org_id, p_run.id) then
         perform private.abandon_attempt();
       end if;
-      v_held := (
-        select sum(s.held_usd) from metering.budget_slots as s
-        where s.organization_id = v_org_id and s.budget_id = p_run.id
-      );
-      if v_held <> 0 and exists (
-        select from metering.holds as h
-        where h.organization_id = v_org_id
-          and h.state = 'open'
-          and h.run_id = p_run.id
-          and h.expires_at > v_now
-      ) and not p_releases_holds then
+      select max(h.expires_at), sum(h.held_usd) into v_expires_at, v_held
+      from metering.holds as h
+      where h.organization_id = v_org_id and h.state = 'open' and h.run_id = p_run.id;
+      if v_expires_at > v_now and not p_releases_holds then
         perform private.raise_error(
           'TS423',
           jsonb_build_object('run_id', p_run.id, 'held_usd', trim_scale(v_held)::text)
         );
-      elsif v_held <> 0 then
+      elsif v_expires_at is not null then
         -- Granted or overdue since it looked.
         perform private.abandon_attempt();
       end if;

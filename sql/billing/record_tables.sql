@@ -81,8 +81,8 @@ comment on column billing.token_records.total_tokens is 'Both together.';
 comment on column billing.token_records.model is 'The model that was called.';
 comment on column billing.token_records.cost_usd is 'Cost in US dollars, exact, never updated.';
 comment on column billing.token_records.is_estimated is
-  'True where the counts are a guess, because the call went wrong: exactly then it has an '
-  'error_code.';
+  'True where the counts are a guess because the call went wrong: exactly then it has an '
+  'error_code. What settle_spend was told to be an estimate is one by cost_basis of its usage.';
 comment on column billing.token_records.error_code is
   'ZERO_TOKENS, MISMATCH, TIMEOUT, RATE_LIMIT, AUTH_ERROR or INVALID_RESPONSE; null where all went '
   'well.';
@@ -119,8 +119,9 @@ cross join lateral (
   from billing.token_records as t
   where t.org_id = r.org_id
     and t.run_id = r.id
-    -- No call is older than its run: months before it are not looked into.
-    and t.id >= (left(r.id::text, 13) || '-0000-0000-000000000000')::uuid
+    -- No call is older than its run, but for a clock that was set back: months before are not
+    -- looked into.
+    and t.id >= private.uuid_v7_floor(r.created_at - interval '1 day')
 ) as u;
 
 comment on view billing.runs is
@@ -162,6 +163,7 @@ create table billing.token_reconciliations (
   status text not null,
   action text,
   notes text,
+  dispute_refund_usd private.usd_sum,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   resolved_at timestamptz,
@@ -187,7 +189,9 @@ create table billing.token_reconciliations (
     )
   ),
   constraint token_reconciliations_resolution_has_a_time
-  check ((resolved_at is not null) = (status = 'RESOLVED'))
+  check ((resolved_at is not null) = (status = 'RESOLVED')),
+  constraint token_reconciliations_resolution_says_what_was_refunded
+  check ((dispute_refund_usd is not null) = (status = 'RESOLVED'))
 );
 
 create index idx_token_reconciliations_run_id on billing.token_reconciliations (run_id);
@@ -250,6 +254,8 @@ comment on column billing.token_reconciliations.action is
   'none, refund_applied, charge_applied, escalated_to_team, escalated_to_user or dispute_resolved.';
 comment on column billing.token_reconciliations.notes is
   'Notes of whoever disputed or resolved it.';
+comment on column billing.token_reconciliations.dispute_refund_usd is
+  'What resolving a dispute refunded or waived, US dollars; null while none is resolved.';
 comment on column billing.token_reconciliations.created_at is 'When the run was reconciled.';
 comment on column billing.token_reconciliations.updated_at is 'When it was last changed.';
 comment on column billing.token_reconciliations.resolved_at is 'When a dispute was resolved.';

@@ -40,6 +40,26 @@ $$;
 
 comment on function private.find_run(uuid, uuid) is 'A run by its id. Errors: 22023, TS404.';
 
+-- Refuses a frozen organization. Once a slot of it is locked, no freeze comes in between.
+create function private.assert_not_frozen(p_org_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from metering.budgets as b
+    where b.organization_id = p_org_id and b.id = p_org_id and b.frozen_at is not null
+  ) then
+    perform private.raise_error('TS423', jsonb_build_object('organization_id', p_org_id));
+  end if;
+end
+$$;
+
+comment on function private.assert_not_frozen(uuid) is
+  'Refuses a frozen organization. Errors: TS423.';
+
 -- A run as billing.runs shows it.
 create function private.shown_run(p_org_id uuid, p_run_id uuid)
 returns billing.runs
@@ -56,83 +76,6 @@ end
 $$;
 
 comment on function private.shown_run(uuid, uuid) is 'A run with its figures.';
-
-create type private.run_estimate as (
-  model text,
-  input_tokens bigint,
-  output_tokens bigint,
-  input_cost numeric,
-  output_cost numeric
-);
-
-comment on type private.run_estimate is 'What a run is expected to use and to cost, US dollars.';
-
--- What a run is expected to cost: as stated for input and output apart, or by the price of its
--- model.
-create function private.estimate_run(
-  p_org_id uuid,
-  p_input_tokens bigint,
-  p_output_tokens bigint,
-  p_model text,
-  p_input_cost_usd numeric,
-  p_output_cost_usd numeric
-)
-returns private.run_estimate
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_estimate private.run_estimate;
-  v_quote private.quote;
-  v_priced private.estimate;
-begin
-  v_estimate.input_tokens := private.assert_count('p_input_tokens', p_input_tokens);
-  v_estimate.output_tokens := private.assert_count('p_output_tokens', p_output_tokens);
-  if p_model is not null then
-    perform private.assert_text('p_model', p_model);
-    v_estimate.model := coalesce((private.find_model(null, p_model)).model, p_model);
-  end if;
-  if (p_input_cost_usd is null) <> (p_output_cost_usd is null) then
-    perform private.reject_argument(
-      'p_input_cost_usd, p_output_cost_usd', 'must be stated both or neither'
-    );
-  elsif p_input_cost_usd is not null then
-    v_estimate.input_cost := private.assert_money('p_input_cost_usd', p_input_cost_usd);
-    v_estimate.output_cost := private.assert_money('p_output_cost_usd', p_output_cost_usd);
-    return v_estimate;
-  elsif p_model is null then
-    perform private.reject_argument('p_model', 'must be named where no costs are stated');
-  end if;
-
-  v_quote := private.quote_model(
-    p_org_id, null, p_model, null, private.clock_now(), 'infinity'
-  );
-  if v_quote.reason is not null then
-    perform private.reject_argument(
-      'p_model', 'must have a price that is not stale, or costs must be stated'
-    );
-  end if;
-  -- A run is many calls: none of them is as long as all of them, so the lowest tier counts.
-  v_priced := private.estimate_at(v_quote, 0);
-  v_estimate.input_cost := private.assert_money(
-    'p_input_tokens', private.round_half_even(
-      p_input_tokens * private.marked_up(
-        ((private.rates_of_prompt(v_quote.rates, 0) ->> 'input_tokens')::numeric) * 0.000001,
-        v_quote.percent
-      ), 12
-    )
-  );
-  v_estimate.output_cost := private.assert_money(
-    'p_output_tokens',
-    private.round_half_even(p_output_tokens * v_priced.usd_per_output_token, 12)
-  );
-  return v_estimate;
-end
-$$;
-
-comment on function private.estimate_run(uuid, bigint, bigint, text, numeric, numeric) is
-  'The estimate of a run, as stated or by the price of its model. Errors: 22023.';
 
 -- Locks one slot of the organization's own budget, as every call does: nobody gathers, and no
 -- budget changes, until the transaction (or the block around it) ends.
@@ -267,8 +210,8 @@ comment on function private.make_run(
 
 -- Starts a run: its estimate is reserved from credits, and its calls spend from that.
 --
--- Locks: the credits; where they do not suffice, first all the organization's own slots, to take
--- back what its draws do not need. Idempotent by p_request_id.
+-- Locks: a slot of the organization's own budget, then the credits; where they do not suffice,
+-- first all its own slots, to take back what its draws do not need. Idempotent by p_request_id.
 create function billing.start_run(
   p_org_id uuid,
   p_input_tokens bigint,
@@ -320,12 +263,9 @@ begin
     p_org_id, p_input_tokens, p_output_tokens, p_model, p_input_cost_usd, p_output_cost_usd
   );
   v_amount := v_estimate.input_cost + v_estimate.output_cost;
-  if exists (
-    select from tenancy.organizations as o where o.id = p_org_id and o.frozen_at is not null
-  ) then
-    perform private.raise_error('TS423', jsonb_build_object('organization_id', p_org_id));
+  if not exists (select from billing.credit_balances as b where b.org_id = p_org_id) then
+    perform private.refuse_for_credits(p_org_id, v_amount, v_estimate.model);
   end if;
-  perform private.open_credits(p_org_id);
 
   loop
     v_now := greatest(
@@ -339,7 +279,10 @@ begin
     begin
       if v_gathers then
         v_skipped := private.gather(p_org_id, '{}', v_now, v_now, p_wait => v_waits);
+      else
+        perform private.lock_own_slot(p_org_id);
       end if;
+      perform private.assert_not_frozen(p_org_id);
       if not private.reserve_for_run(
         p_org_id, v_run_id, v_amount, v_estimate.model, v_gathers
       ) then
@@ -447,6 +390,8 @@ begin
           'TS410', jsonb_build_object('run_id', p_run_id, 'state', v_run.status)
         );
       end if;
+      perform private.assert_not_frozen(v_org_id);
+      perform private.assert_run_size(v_org_id, p_run_id, v_estimate);
       update billing.run_records as r
       set
         input_tokens_estimated = r.input_tokens_estimated + v_estimate.input_tokens,
@@ -511,7 +456,10 @@ begin
   where s.organization_id = p_org_id and s.budget_id = p_run_id
   order by s.slot
   for update;
-  return found;
+  return found and exists (
+    select from billing.run_records as r
+    where r.org_id = p_org_id and r.id = p_run_id and r.status = 'running'
+  );
 end
 $$;
 

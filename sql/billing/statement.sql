@@ -12,14 +12,15 @@ declare
   v_organization tenancy.organizations;
   v_start timestamptz;
   v_end timestamptz;
-  v_first date := date_trunc('month', p_month)::date;
+  v_first date;
   v_opening numeric;
 begin
   perform private.assert_member(p_org_id);
-  if p_month is null then
-    perform private.reject_argument('p_month', 'must not be null');
+  if (p_month between '2000-01-01' and '9999-11-30') is not true then
+    perform private.reject_argument('p_month', 'must be from 2000-01 to 9999-11');
   end if;
   select * into v_organization from tenancy.organizations as o where o.id = p_org_id;
+  v_first := date_trunc('month', p_month)::date;
   v_start := v_first::timestamp at time zone v_organization.time_zone;
   v_end := (v_first + interval '1 month') at time zone v_organization.time_zone;
   v_opening := coalesce(

@@ -59,7 +59,7 @@ begin
   perform private.lock_credits(p_usage.organization_id);
   perform private.charge_available(
     private.draft_movement(
-      p_usage.organization_id, 'adjustment', 'late_usage', 'usage:' || p_usage.id, v_run.id,
+      p_usage.organization_id, 'adjustment', 'late_usage', 'tallystick:usage:' || p_usage.id, v_run.id,
       case
         when v_run.id is null then (
           select d.id
@@ -103,6 +103,10 @@ begin
     );
   elsif p_call.error_code is null and p_call.error_message is not null then
     perform private.reject_argument('p_error_message', 'must go with p_error_code');
+  elsif length(p_call.error_message) > 10000 then
+    perform private.reject_argument('p_error_message', 'must have at most 10000 characters');
+  elsif p_call.reported_total_tokens < 0 then
+    perform private.reject_argument('p_reported_total_tokens', 'must not be negative');
   elsif (p_call.reported_total_tokens is not null) <> (p_call.error_code is not distinct from 'MISMATCH')
     then
     perform private.reject_argument(
@@ -187,6 +191,16 @@ begin
   v_hold.tags := '{}';
   v_hold.state := 'released';
   v_hold.created_at := private.clock_now();
+  if p_cost is null and (
+    private.quote_model(
+      p_run.org_id, v_hold.provider, coalesce(v_hold.listed_model, p_model),
+      p_measured.service_tier, v_hold.created_at + interval '999 microseconds', 'infinity'
+    )
+  ).price_id is null then
+    perform private.reject_argument(
+      'p_cost_usd', 'must be stated: no price is known for the model'
+    );
+  end if;
   v_usage := private.usage_of_hold(v_hold, private.cost_call(v_hold, p_measured, p_cost));
   v_usage.settlement := 'without_hold';
   v_keys := private.scope_keys(

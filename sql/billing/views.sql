@@ -33,7 +33,7 @@ cross join lateral (
   from billing.token_records as x
   where x.org_id = r.org_id
     and x.run_id = r.id
-    and x.id >= (left(r.id::text, 13) || '-0000-0000-000000000000')::uuid
+    and x.id >= private.uuid_v7_floor(r.created_at - interval '1 day')
 ) as t;
 
 comment on view billing.v_run_billing_summary is

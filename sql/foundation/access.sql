@@ -66,5 +66,7 @@ private.clock_now(),
 private.window_start(text, timestamptz, text),
 private.window_end(text, timestamptz, text)
 to tallystick_reader;
-grant execute on function private.round_half_even(numeric, integer)
+grant execute on function
+private.round_half_even(numeric, integer),
+private.uuid_v7_floor(timestamptz)
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;

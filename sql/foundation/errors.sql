@@ -15,8 +15,8 @@ from (
   values
   (
     'TS402', 'budget_exceeded',
-    'the budget does not cover it',
-    'Ask for less, wait until the budget in DETAIL resets, or raise its limit.'
+    'budget or credits do not cover it',
+    'Ask for less; wait until the budget in DETAIL resets, or raise its limit; or buy credits.'
   ),
   (
     'TS404', 'unknown_id',
@@ -30,13 +30,13 @@ from (
   ),
   (
     'TS410', 'hold_closed',
-    'the hold is no longer open',
-    'Ask for a new hold with authorize_spend.'
+    'it is over: the hold is no longer open, the run has ended, or the dispute is not open',
+    'Ask for a new hold with authorize_spend, or start a new run.'
   ),
   (
     'TS423', 'frozen',
-    'spending is frozen',
-    'Have an owner or admin unfreeze the organization or the scope in DETAIL.'
+    'spending is frozen, or the run still has an open hold',
+    'Unfreeze the organization or the scope in DETAIL; settle or release the holds of the run.'
   ),
   (
     '22023', 'invalid_argument',

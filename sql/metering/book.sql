@@ -154,7 +154,10 @@ declare
   v_usage public.ai_usage_ledger := p_usage;
   v_coverage private.coverage := p_coverage;
   v_day date := p_day;
-  v_keys text[];
+  v_keys constant text[] := private.scope_keys(
+    p_usage.workflow_id, p_usage.run_id, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
+    p_usage.model, p_usage.listed_model, p_usage.tags
+  );
   v_version integer;
   v_now timestamptz;
   v_gathers boolean := false;
@@ -165,6 +168,11 @@ begin
     if p_usage.id is null then
       -- Windows only move forward: a call whose clock is behind an open window belongs to that
       -- window altogether: id, ledger time, rollup and counters agree.
+      if v_coverage.latest_window > v_now then
+        v_coverage := private.survey(
+          v_usage.organization_id, v_keys, v_coverage.latest_window, null
+        );
+      end if;
       v_usage.created_at := date_trunc('milliseconds', greatest(v_now, v_coverage.latest_window));
       perform private.ensure_month(v_usage.created_at);
       v_usage.id := private.uuid_v7(v_usage.created_at);
@@ -205,10 +213,8 @@ begin
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
-      if v_usage.run_id is not null and (
-        v_usage.run_id = any(v_coverage.budget_ids)
-        or private.is_run(v_usage.organization_id, v_usage.run_id)
-      ) then
+      if v_usage.run_id is not null
+        and private.is_run(v_usage.organization_id, v_usage.run_id) then
         perform private.record_run_call(v_usage, p_call);
       end if;
       if v_coverage.lacks_funding and v_usage.cost > 0 then
@@ -223,10 +229,6 @@ begin
     if v_is_bound then
       return null;
     end if;
-    v_keys := private.scope_keys(
-      v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
-      v_usage.api_key_id, v_usage.model, v_usage.listed_model, v_usage.tags
-    );
     v_coverage := private.survey(
       v_usage.organization_id, v_keys,
       case when p_usage.id is null then v_now else v_usage.created_at end, null

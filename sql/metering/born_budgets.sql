@@ -33,6 +33,12 @@ security definer -- writes budgets, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- A budget that a closed run or draw has left is not to be found again under its id.
+  if private.is_run(new.organization_id, new.id) or exists (
+    select from billing.draws as d where d.org_id = new.organization_id and d.id = new.id
+  ) then
+    perform private.reject_argument('id', 'must not be that of a run or draw');
+  end if;
   insert into metering.budgets (organization_id, id, scope, scope_id, time_window)
   values (new.organization_id, new.id, 'workflow', new.id::text, 'total');
   insert into metering.budget_slots (organization_id, budget_id, slot)
@@ -42,7 +48,7 @@ end
 $$;
 
 comment on function private.open_workflow_budget() is
-  'Trigger: gives a new workflow its total budget.';
+  'Trigger: gives a new workflow its total budget. Errors: 22023 for the id of a run or draw.';
 
 create trigger workflows_open_budget after insert on metering.workflows
 for each row execute function private.open_workflow_budget();

@@ -321,6 +321,12 @@ begin
             )
           );
         end if;
+        if v_coverage.lacks_funding or v_coverage.prepaid_since > v_hold.created_at then
+          -- Nothing reserves more for it: its run has ended, or it is older than the credits.
+          perform private.raise_error(
+            'TS402', jsonb_build_object('hold_id', v_hold_id, 'remaining_usd', '0')
+          );
+        end if;
         if v_gathers then
           v_coverage := private.survey_closed_windows(
             v_organization_id, v_keys, v_hold.created_at, v_coverage
@@ -404,10 +410,11 @@ end
 $$;
 
 comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
-  'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US dollars, '
-  'or both, and returns it. A retry with the same p_request_id extends once. For server roles. '
-  'Errors: 22023, TS402 where a budget has not enough left, TS404, TS409, TS410 for a hold that is '
-  'no longer open, TS423 where the organization or a scope is frozen.';
+  'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US '
+  'dollars, or both, and returns it. A retry with the same p_request_id extends once. For server '
+  'roles. Errors: 22023, TS402 where a budget has not enough left or credits cannot pay for more, '
+  'TS404, TS409, TS410 for a hold that is no longer open, TS423 where the organization or a scope '
+  'is frozen.';
 
 -- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
 -- for this. Organization by organization, leaving out holds somebody is working on and

@@ -74,6 +74,7 @@ create type private.coverage as (
   latest_window timestamptz,
   has_workflow boolean,
   is_prepaid boolean,
+  prepaid_since timestamptz,
   lacks_funding boolean,
   excludes_model boolean,
   is_frozen boolean,
@@ -157,6 +158,8 @@ begin
   -- A month that has no partition yet is made by whoever looks closer.
   if to_regclass(
     'private.ai_usage_ledger' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
+  ) is null or p_scope_keys[3] is not null and to_regclass(
+    'private.token_records' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
   ) is null then
     v_coverage.grantable := -1;
   end if;
@@ -204,6 +207,7 @@ begin
     greatest(max(t.window_start), max(t.prepaid_since)),
     bool_or(t.is_workflow),
     bool_or(t.prepaid_since <= p_time),
+    max(t.prepaid_since),
     bool_or(t.is_funded and t.is_present),
     bool_or(t.excludes_model),
     bool_or(t.is_frozen),
@@ -213,8 +217,8 @@ begin
     array_agg(t.resets_at) filter (where t.is_present)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid, v_is_funded,
-    v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
+    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid,
+    v_coverage.prepaid_since, v_is_funded, v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
     v_remaining, v_resets_at
   from (
     select

@@ -553,6 +553,7 @@ create type private.coverage as (
   latest_window timestamptz,
   has_workflow boolean,
   is_prepaid boolean,
+  prepaid_since timestamptz,
   lacks_funding boolean,
   excludes_model boolean,
   is_frozen boolean,
@@ -636,6 +637,8 @@ begin
   -- A month that has no partition yet is made by whoever looks closer.
   if to_regclass(
     'private.ai_usage_ledger' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
+  ) is null or p_scope_keys[3] is not null and to_regclass(
+    'private.token_records' || to_char(p_time at time zone 'UTC', '_YYYY_MM')
   ) is null then
     v_coverage.grantable := -1;
   end if;
@@ -683,6 +686,7 @@ begin
     greatest(max(t.window_start), max(t.prepaid_since)),
     bool_or(t.is_workflow),
     bool_or(t.prepaid_since <= p_time),
+    max(t.prepaid_since),
     bool_or(t.is_funded and t.is_present),
     bool_or(t.excludes_model),
     bool_or(t.is_frozen),
@@ -692,8 +696,8 @@ begin
     array_agg(t.resets_at) filter (where t.is_present)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid, v_is_funded,
-    v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
+    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid,
+    v_coverage.prepaid_since, v_is_funded, v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
     v_remaining, v_resets_at
   from (
     select
@@ -1340,6 +1344,12 @@ security definer -- writes budgets, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- A budget that a closed run or draw has left is not to be found again under its id.
+  if private.is_run(new.organization_id, new.id) or exists (
+    select from billing.draws as d where d.org_id = new.organization_id and d.id = new.id
+  ) then
+    perform private.reject_argument('id', 'must not be that of a run or draw');
+  end if;
   insert into metering.budgets (organization_id, id, scope, scope_id, time_window)
   values (new.organization_id, new.id, 'workflow', new.id::text, 'total');
   insert into metering.budget_slots (organization_id, budget_id, slot)
@@ -1349,7 +1359,7 @@ end
 $$;
 
 comment on function private.open_workflow_budget() is
-  'Trigger: gives a new workflow its total budget.';
+  'Trigger: gives a new workflow its total budget. Errors: 22023 for the id of a run or draw.';
 
 create trigger workflows_open_budget after insert on metering.workflows
 for each row execute function private.open_workflow_budget();
@@ -4076,7 +4086,10 @@ declare
   v_usage public.ai_usage_ledger := p_usage;
   v_coverage private.coverage := p_coverage;
   v_day date := p_day;
-  v_keys text[];
+  v_keys constant text[] := private.scope_keys(
+    p_usage.workflow_id, p_usage.run_id, p_usage.venture_id, p_usage.user_id, p_usage.api_key_id,
+    p_usage.model, p_usage.listed_model, p_usage.tags
+  );
   v_version integer;
   v_now timestamptz;
   v_gathers boolean := false;
@@ -4087,6 +4100,11 @@ begin
     if p_usage.id is null then
       -- Windows only move forward: a call whose clock is behind an open window belongs to that
       -- window altogether: id, ledger time, rollup and counters agree.
+      if v_coverage.latest_window > v_now then
+        v_coverage := private.survey(
+          v_usage.organization_id, v_keys, v_coverage.latest_window, null
+        );
+      end if;
       v_usage.created_at := date_trunc('milliseconds', greatest(v_now, v_coverage.latest_window));
       perform private.ensure_month(v_usage.created_at);
       v_usage.id := private.uuid_v7(v_usage.created_at);
@@ -4127,10 +4145,8 @@ begin
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
-      if v_usage.run_id is not null and (
-        v_usage.run_id = any(v_coverage.budget_ids)
-        or private.is_run(v_usage.organization_id, v_usage.run_id)
-      ) then
+      if v_usage.run_id is not null
+        and private.is_run(v_usage.organization_id, v_usage.run_id) then
         perform private.record_run_call(v_usage, p_call);
       end if;
       if v_coverage.lacks_funding and v_usage.cost > 0 then
@@ -4145,10 +4161,6 @@ begin
     if v_is_bound then
       return null;
     end if;
-    v_keys := private.scope_keys(
-      v_usage.workflow_id, v_usage.run_id, v_usage.venture_id, v_usage.user_id,
-      v_usage.api_key_id, v_usage.model, v_usage.listed_model, v_usage.tags
-    );
     v_coverage := private.survey(
       v_usage.organization_id, v_keys,
       case when p_usage.id is null then v_now else v_usage.created_at end, null
@@ -4317,7 +4329,7 @@ begin
   )
   returning * into v_usage;
   perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
-  if p_hold.run_id = any(p_hold.budget_ids) then
+  if p_hold.run_id is not null and private.is_run(p_hold.organization_id, p_hold.run_id) then
     perform private.record_run_call(v_usage, p_call);
   end if;
   return v_usage;
@@ -4926,6 +4938,12 @@ begin
             )
           );
         end if;
+        if v_coverage.lacks_funding or v_coverage.prepaid_since > v_hold.created_at then
+          -- Nothing reserves more for it: its run has ended, or it is older than the credits.
+          perform private.raise_error(
+            'TS402', jsonb_build_object('hold_id', v_hold_id, 'remaining_usd', '0')
+          );
+        end if;
         if v_gathers then
           v_coverage := private.survey_closed_windows(
             v_organization_id, v_keys, v_hold.created_at, v_coverage
@@ -5009,10 +5027,11 @@ end
 $$;
 
 comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
-  'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US dollars, '
-  'or both, and returns it. A retry with the same p_request_id extends once. For server roles. '
-  'Errors: 22023, TS402 where a budget has not enough left, TS404, TS409, TS410 for a hold that is '
-  'no longer open, TS423 where the organization or a scope is frozen.';
+  'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US '
+  'dollars, or both, and returns it. A retry with the same p_request_id extends once. For server '
+  'roles. Errors: 22023, TS402 where a budget has not enough left or credits cannot pay for more, '
+  'TS404, TS409, TS410 for a hold that is no longer open, TS423 where the organization or a scope '
+  'is frozen.';
 
 -- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
 -- for this. Organization by organization, leaving out holds somebody is working on and
@@ -5448,7 +5467,8 @@ begin
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
   perform private.record_run_call(v_usages[n], null)
   from generate_subscripts(v_ids, 1) as n
-  where (v_usages[n]).run_id = any((v_holds[n]).budget_ids);
+  where (v_usages[n]).run_id is not null
+    and private.is_run(p_organization_id, (v_usages[n]).run_id);
   perform private.roll_up_all(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);

@@ -236,8 +236,8 @@ comment on column billing.token_records.total_tokens is 'Both together.';
 comment on column billing.token_records.model is 'The model that was called.';
 comment on column billing.token_records.cost_usd is 'Cost in US dollars, exact, never updated.';
 comment on column billing.token_records.is_estimated is
-  'True where the counts are a guess, because the call went wrong: exactly then it has an '
-  'error_code.';
+  'True where the counts are a guess because the call went wrong: exactly then it has an '
+  'error_code. What settle_spend was told to be an estimate is one by cost_basis of its usage.';
 comment on column billing.token_records.error_code is
   'ZERO_TOKENS, MISMATCH, TIMEOUT, RATE_LIMIT, AUTH_ERROR or INVALID_RESPONSE; null where all went '
   'well.';
@@ -274,8 +274,9 @@ cross join lateral (
   from billing.token_records as t
   where t.org_id = r.org_id
     and t.run_id = r.id
-    -- No call is older than its run: months before it are not looked into.
-    and t.id >= (left(r.id::text, 13) || '-0000-0000-000000000000')::uuid
+    -- No call is older than its run, but for a clock that was set back: months before are not
+    -- looked into.
+    and t.id >= private.uuid_v7_floor(r.created_at - interval '1 day')
 ) as u;
 
 comment on view billing.runs is
@@ -317,6 +318,7 @@ create table billing.token_reconciliations (
   status text not null,
   action text,
   notes text,
+  dispute_refund_usd private.usd_sum,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   resolved_at timestamptz,
@@ -342,7 +344,9 @@ create table billing.token_reconciliations (
     )
   ),
   constraint token_reconciliations_resolution_has_a_time
-  check ((resolved_at is not null) = (status = 'RESOLVED'))
+  check ((resolved_at is not null) = (status = 'RESOLVED')),
+  constraint token_reconciliations_resolution_says_what_was_refunded
+  check ((dispute_refund_usd is not null) = (status = 'RESOLVED'))
 );
 
 create index idx_token_reconciliations_run_id on billing.token_reconciliations (run_id);
@@ -405,6 +409,8 @@ comment on column billing.token_reconciliations.action is
   'none, refund_applied, charge_applied, escalated_to_team, escalated_to_user or dispute_resolved.';
 comment on column billing.token_reconciliations.notes is
   'Notes of whoever disputed or resolved it.';
+comment on column billing.token_reconciliations.dispute_refund_usd is
+  'What resolving a dispute refunded or waived, US dollars; null while none is resolved.';
 comment on column billing.token_reconciliations.created_at is 'When the run was reconciled.';
 comment on column billing.token_reconciliations.updated_at is 'When it was last changed.';
 comment on column billing.token_reconciliations.resolved_at is 'When a dispute was resolved.';
@@ -424,6 +430,7 @@ create table billing.credit_balances (
   low_balance_usd private.usd,
   is_low boolean not null default false,
   movement_count bigint not null default 0,
+  receivable_count bigint not null default 0,
   created_at timestamptz not null default private.clock_now(),
   updated_at timestamptz not null default private.clock_now(),
   constraint credit_balances_pkey primary key (org_id),
@@ -458,6 +465,7 @@ comment on column billing.credit_balances.is_low is
   'True since the available amount fell below low_balance_usd.';
 comment on column billing.credit_balances.movement_count is
   'Number of movements so far: the number of the last row of credit_balance_history.';
+comment on column billing.credit_balances.receivable_count is 'Number of receivables so far.';
 comment on column billing.credit_balances.created_at is
   'Since when the organization pays in advance.';
 comment on column billing.credit_balances.updated_at is 'When it last moved.';
@@ -736,6 +744,7 @@ comment on column billing.grant_movements.change_usd is
 create table billing.receivables (
   org_id uuid not null,
   id uuid not null default private.uuid_v7(),
+  number bigint not null,
   amount_usd private.usd_sum not null,
   outstanding_usd private.usd_sum not null,
   waived_usd private.usd_sum not null default 0,
@@ -744,6 +753,7 @@ create table billing.receivables (
   reason private.label not null,
   created_at timestamptz not null,
   constraint receivables_pkey primary key (org_id, id),
+  constraint receivables_org_id_number_key unique (org_id, number),
   constraint receivables_org_id_fkey
   foreign key (org_id) references billing.credit_balances (org_id) on delete restrict,
   constraint receivables_amount_is_positive check (amount_usd > 0),
@@ -751,7 +761,8 @@ create table billing.receivables (
   check (outstanding_usd + waived_usd <= amount_usd)
 );
 
-create index receivables_org_id_idx on billing.receivables (org_id, id) where outstanding_usd > 0;
+create index receivables_org_id_idx on billing.receivables (org_id, number)
+where outstanding_usd > 0;
 create index receivables_org_id_run_id_idx on billing.receivables (org_id, run_id);
 
 create trigger receivables_reject_delete before delete on billing.receivables
@@ -763,6 +774,8 @@ comment on table billing.receivables is
   'What was spent and not covered by credits: collected, oldest first, by the next purchase.';
 comment on column billing.receivables.org_id is 'The organization that owes.';
 comment on column billing.receivables.id is 'Time-ordered id.';
+comment on column billing.receivables.number is
+  'Number of the receivable in its organization, from 1: the order in which they are collected.';
 comment on column billing.receivables.amount_usd is 'What was not covered, US dollars.';
 comment on column billing.receivables.outstanding_usd is 'What is still to be paid, US dollars.';
 comment on column billing.receivables.waived_usd is
@@ -823,35 +836,47 @@ $$;
 
 comment on function private.sum_of_parts(private.grant_part[]) is 'US dollars in all parts.';
 
--- Tells of an available amount that fell below the organization's threshold: once per crossing.
-create function private.announce_low_balance(p_balance billing.credit_balances)
-returns void
+-- Tells of an available amount that fell below the organization's threshold: once per crossing, as
+-- of the end of the transaction, so that what only went through it is no crossing.
+create function private.announce_low_balance()
+returns trigger
 language plpgsql
 volatile
+security definer -- writes credit balances and the outbox, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_available constant numeric := p_balance.balance_usd - p_balance.reserved_usd;
-  v_is_low constant boolean := coalesce(v_available < p_balance.low_balance_usd, false);
+  v_balance billing.credit_balances;
+  v_available numeric;
+  v_is_low boolean;
 begin
-  if v_is_low = p_balance.is_low then
-    return;
+  select * into strict v_balance from billing.credit_balances as b where b.org_id = new.org_id;
+  v_available := v_balance.balance_usd - v_balance.reserved_usd;
+  v_is_low := coalesce(v_available < v_balance.low_balance_usd, false);
+  if v_is_low = v_balance.is_low then
+    return null;
   end if;
-  update billing.credit_balances as b set is_low = v_is_low where b.org_id = p_balance.org_id;
+  update billing.credit_balances as b set is_low = v_is_low where b.org_id = new.org_id;
   if v_is_low then
     perform private.emit_event(
-      p_balance.org_id, 'billing.low_balance', p_balance.org_id,
+      new.org_id, 'billing.low_balance', new.org_id,
       jsonb_build_object(
         'available_usd', trim_scale(v_available)::text,
-        'low_balance_usd', trim_scale(p_balance.low_balance_usd::numeric)::text
+        'low_balance_usd', trim_scale(v_balance.low_balance_usd::numeric)::text
       )
     );
   end if;
+  return null;
 end
 $$;
 
-comment on function private.announce_low_balance(billing.credit_balances) is
-  'Sends billing.low_balance when the available amount falls below the threshold.';
+comment on function private.announce_low_balance() is
+  'Trigger: sends billing.low_balance when the available amount has fallen below the threshold.';
+
+create constraint trigger credit_balances_announce_low
+after update of balance_usd, reserved_usd, low_balance_usd on billing.credit_balances
+deferrable initially deferred
+for each row execute function private.announce_low_balance();
 
 -- THE SEAM: every movement of credits is made here, and only here, in the transaction of what it
 -- follows from: ledger, balance, grants and history, or none of them. The books are kept from here.
@@ -909,7 +934,6 @@ begin
     v_balance.balance_usd - v_sign * v_movement.amount_usd, v_balance.balance_usd,
     v_sign * v_movement.amount_usd, v_movement.reason, v_movement.id, v_movement.created_at
   );
-  perform private.announce_low_balance(v_balance);
   return v_movement;
 end
 $$;
@@ -1079,8 +1103,6 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_balance billing.credit_balances;
 begin
   if p_sign > 0 then
     insert into billing.credit_reservations as r (org_id, subject_id, grant_id, amount_usd)
@@ -1105,9 +1127,7 @@ begin
   where g.org_id = p_org_id and g.id = p.grant_id;
   update billing.credit_balances as b
   set reserved_usd = b.reserved_usd + p_sign * private.sum_of_parts(p_parts)
-  where b.org_id = p_org_id
-  returning * into v_balance;
-  perform private.announce_low_balance(v_balance);
+  where b.org_id = p_org_id;
 end
 $$;
 
@@ -1158,29 +1178,25 @@ $$;
 comment on function private.reserved_parts(uuid, uuid, numeric, boolean) is
   'Parts of grants that a run or draw has reserved, up to p_amount.';
 
--- Reserves p_amount for a run or draw. The caller has made sure that it is there.
-create function private.reserve_credits(
-  p_org_id uuid,
-  p_subject_id uuid,
-  p_amount numeric,
-  p_model text
-)
-returns void
+-- Reserves p_amount for a draw, or what there is of it; returns how much.
+create function private.reserve_credits(p_org_id uuid, p_draw_id uuid, p_amount numeric)
+returns numeric
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_parts constant private.grant_part[] := private.free_parts(p_org_id, p_amount, null);
 begin
-  if p_amount > 0 then
-    perform private.shift_reservation(
-      p_org_id, p_subject_id, private.free_parts(p_org_id, p_amount, p_model), 1
-    );
+  if v_parts is not null then
+    perform private.shift_reservation(p_org_id, p_draw_id, v_parts, 1);
   end if;
+  return private.sum_of_parts(v_parts);
 end
 $$;
 
-comment on function private.reserve_credits(uuid, uuid, numeric, text) is
-  'Reserves credits that are there for a run or draw.';
+comment on function private.reserve_credits(uuid, uuid, numeric) is
+  'Reserves credits for a draw, as far as there are any, US dollars.';
 
 -- Lets go of p_amount of what a run or draw has reserved; what expired meanwhile goes.
 create function private.unreserve_credits(p_org_id uuid, p_subject_id uuid, p_amount numeric)
@@ -1243,6 +1259,7 @@ as $$
 declare
   v_parts private.grant_part[];
   v_covered numeric;
+  v_number bigint;
 begin
   if p_amount <= 0 then
     return;
@@ -1253,10 +1270,16 @@ begin
     perform private.move_credits(p_movement, v_parts);
   end if;
   if v_covered < p_amount then
+    -- Updated, not only locked: a purchase with an older snapshot fails with 40001 instead of
+    -- overlooking what is owed.
+    update billing.credit_balances as b
+    set receivable_count = b.receivable_count + 1
+    where b.org_id = p_movement.org_id
+    returning b.receivable_count into v_number;
     insert into billing.receivables (
-      org_id, amount_usd, outstanding_usd, run_id, draw_id, reason, created_at
+      org_id, number, amount_usd, outstanding_usd, run_id, draw_id, reason, created_at
     ) values (
-      p_movement.org_id, p_amount - v_covered, p_amount - v_covered, p_movement.run_id,
+      p_movement.org_id, v_number, p_amount - v_covered, p_amount - v_covered, p_movement.run_id,
       p_movement.draw_id, p_movement.reason, private.clock_now()
     );
   end if;
@@ -1428,9 +1451,31 @@ $$;
 comment on function private.assert_movement(text, numeric) is
   'Refuses anything but an amount above 0. Errors: 22023.';
 
+-- The caller's name for a movement. Those that follow from something here have names of their own.
+create function private.assert_key(p_argument text, p_key text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if starts_with(private.assert_text(p_argument, p_key), 'tallystick:') then
+    perform private.reject_argument(p_argument, 'must not begin with tallystick:');
+  end if;
+  return p_key;
+end
+$$;
+
+comment on function private.assert_key(text, text) is
+  'Refuses what cannot name a movement. Errors: 22023.';
+
 -- The movement that a key names, if it was made before with the same content; null where there is
 -- none. Under the lock of the credits.
-create function private.find_movement(p_movement billing.billing_ledger, p_amount numeric)
+create function private.find_movement(
+  p_movement billing.billing_ledger,
+  p_amount numeric,
+  p_grant billing.credit_grants default null
+)
 returns billing.billing_ledger
 language plpgsql
 stable
@@ -1443,9 +1488,19 @@ begin
   from billing.billing_ledger as l
   where l.org_id = p_movement.org_id and l.idempotency_key = p_movement.idempotency_key;
   if v_made.id is not null and (
-    v_made.transaction_type, v_made.direction, v_made.amount_usd, v_made.reason
-  ) is distinct from (
-    p_movement.transaction_type, p_movement.direction, p_amount, p_movement.reason
+    (
+      v_made.transaction_type, v_made.direction, v_made.amount_usd, v_made.reason
+    ) is distinct from (
+      p_movement.transaction_type, p_movement.direction, p_amount, p_movement.reason
+    )
+    or p_grant.kind is not null and not exists (
+      select from billing.grant_movements as m
+      inner join billing.credit_grants as g on g.org_id = m.org_id and g.id = m.grant_id
+      where m.org_id = v_made.org_id
+        and m.billing_ledger_id = v_made.id
+        and (g.priority, g.model, g.expires_at)
+        is not distinct from (p_grant.priority, p_grant.model, p_grant.expires_at)
+    )
   ) then
     perform private.raise_error(
       'TS409', jsonb_build_object('idempotency_key', p_movement.idempotency_key)
@@ -1455,17 +1510,16 @@ begin
 end
 $$;
 
-comment on function private.find_movement(billing.billing_ledger, numeric) is
+comment on function private.find_movement(
+  billing.billing_ledger, numeric, billing.credit_grants
+) is
   'The movement with this key. Errors: TS409 for one with other content.';
 
 -- Puts credits into a grant of their own.
 create function private.add_credits(
   p_movement billing.billing_ledger,
   p_amount numeric,
-  p_kind text,
-  p_priority smallint,
-  p_model text,
-  p_expires_at timestamptz
+  p_grant billing.credit_grants
 )
 returns billing.billing_ledger
 language plpgsql
@@ -1476,10 +1530,14 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_grant_id constant uuid := private.uuid_v7(v_now);
 begin
+  if p_grant.expires_at <= v_now then
+    perform private.reject_argument('p_expires_at', 'must be in the future');
+  end if;
   insert into billing.credit_grants (
     org_id, id, kind, amount_usd, remaining_usd, priority, model, expires_at, created_at
   ) values (
-    p_movement.org_id, v_grant_id, p_kind, p_amount, 0, p_priority, p_model, p_expires_at, v_now
+    p_movement.org_id, v_grant_id, p_grant.kind, p_amount, 0, p_grant.priority, p_grant.model,
+    p_grant.expires_at, v_now
   );
   return private.move_credits(
     p_movement, array[row(v_grant_id, p_amount)::private.grant_part]
@@ -1488,9 +1546,35 @@ end
 $$;
 
 comment on function private.add_credits(
-  billing.billing_ledger, numeric, text, smallint, text, timestamptz
+  billing.billing_ledger, numeric, billing.credit_grants
 ) is
-  'Books credits into a new grant.';
+  'Books credits into a new grant. Errors: 22023 for one that is over already.';
+
+-- A grant to be: in which order it is used up, what for, and how long.
+create function private.draft_grant(
+  p_kind text,
+  p_priority integer,
+  p_model text,
+  p_expires_at timestamptz
+)
+returns billing.credit_grants
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant billing.credit_grants;
+begin
+  v_grant.kind := p_kind;
+  v_grant.priority := p_priority;
+  v_grant.model := p_model;
+  v_grant.expires_at := p_expires_at;
+  return v_grant;
+end
+$$;
+
+comment on function private.draft_grant(text, integer, text, timestamptz) is
+  'A grant without its amount.';
 
 -- Pays what is owed, the oldest first, from what is available.
 create function private.collect_receivables(p_org_id uuid, p_purchase_id uuid)
@@ -1506,7 +1590,7 @@ begin
   for v_receivable in
     select * from billing.receivables as r
     where r.org_id = p_org_id and r.outstanding_usd > 0
-    order by r.id
+    order by r.number
     for update
   loop
     v_parts := private.free_parts(p_org_id, v_receivable.outstanding_usd, null);
@@ -1517,7 +1601,7 @@ begin
     perform private.move_credits(
       private.draft_movement(
         p_org_id, 'charge', 'receivable_collected',
-        'receivable:' || v_receivable.id || ':' || p_purchase_id,
+        'tallystick:receivable:' || v_receivable.id || ':' || p_purchase_id,
         v_receivable.run_id, v_receivable.draw_id
       ),
       v_parts
@@ -1549,20 +1633,20 @@ declare
   v_amount constant numeric := private.assert_movement('p_amount_usd', p_amount_usd);
   v_draft constant billing.billing_ledger := private.draft_movement(
     p_org_id, 'credit_purchase', 'credit_purchase',
-    private.assert_text('p_idempotency_key', p_idempotency_key),
+    private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
+  );
+  v_grant constant billing.credit_grants := private.draft_grant(
+    'purchase', 30, null, p_expires_at
   );
   v_movement billing.billing_ledger;
 begin
   perform private.assert_member(p_org_id);
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
-  v_movement := private.find_movement(v_draft, v_amount);
+  v_movement := private.find_movement(v_draft, v_amount, v_grant);
   if v_movement.id is null then
-    perform private.assert_expires_later('p_expires_at', p_expires_at);
-    v_movement := private.add_credits(
-      v_draft, v_amount, 'purchase', 30::smallint, null, p_expires_at
-    );
+    v_movement := private.add_credits(v_draft, v_amount, v_grant);
     perform private.collect_receivables(p_org_id, v_movement.id);
   end if;
   return v_movement;
@@ -1574,23 +1658,6 @@ comment on function billing.purchase_credits(uuid, numeric, text, timestamptz, t
   'owes is collected, oldest first. Its first credits make the organization pay in advance. '
   'p_idempotency_key names the payment: again, it is the same movement. For operators. Errors: '
   '22023, TS404, TS409.';
-
--- What is granted must not be over already.
-create function private.assert_expires_later(p_argument text, p_expires_at timestamptz)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_expires_at <= private.clock_now() then
-    perform private.reject_argument(p_argument, 'must be in the future');
-  end if;
-end
-$$;
-
-comment on function private.assert_expires_later(text, timestamptz) is
-  'Refuses a time that is over. Errors: 22023.';
 
 -- Gives credits away. Idempotent by p_idempotency_key.
 create function billing.grant_credits(
@@ -1612,6 +1679,7 @@ as $$
 declare
   v_amount constant numeric := private.assert_movement('p_amount_usd', p_amount_usd);
   v_draft billing.billing_ledger;
+  v_grant billing.credit_grants;
   v_movement billing.billing_ledger;
   v_model text := p_model;
 begin
@@ -1627,20 +1695,19 @@ begin
   v_draft := private.draft_movement(
     p_org_id, p_kind,
     case p_kind when 'promo' then 'promo_code_applied' else 'trial_credit_granted' end,
-    private.assert_text('p_idempotency_key', p_idempotency_key),
+    private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
   );
   perform private.assert_member(p_org_id);
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
-  v_movement := private.find_movement(v_draft, v_amount);
+  v_grant := private.draft_grant(
+    p_kind, coalesce(p_priority, case p_kind when 'trial' then 10 else 20 end), v_model,
+    p_expires_at
+  );
+  v_movement := private.find_movement(v_draft, v_amount, v_grant);
   if v_movement.id is null then
-    perform private.assert_expires_later('p_expires_at', p_expires_at);
-    v_movement := private.add_credits(
-      v_draft, v_amount, p_kind,
-      coalesce(p_priority, case p_kind when 'trial' then 10 else 20 end)::smallint,
-      v_model, p_expires_at
-    );
+    v_movement := private.add_credits(v_draft, v_amount, v_grant);
   end if;
   return v_movement;
 end
@@ -1672,7 +1739,7 @@ declare
   v_amount constant numeric := private.assert_movement('p_amount_usd', abs(p_amount_usd));
   v_draft billing.billing_ledger := private.draft_movement(
     p_org_id, 'adjustment', private.assert_text('p_reason', p_reason),
-    private.assert_text('p_idempotency_key', p_idempotency_key),
+    private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
   );
   v_movement billing.billing_ledger;
@@ -1686,7 +1753,9 @@ begin
   if v_movement.id is not null then
     return v_movement;
   elsif p_amount_usd > 0 then
-    return private.add_credits(v_draft, v_amount, 'adjustment', 30::smallint, null, null);
+    return private.add_credits(
+      v_draft, v_amount, private.draft_grant('adjustment', 30, null, null)
+    );
   end if;
   v_parts := private.free_parts(p_org_id, v_amount, null);
   if private.sum_of_parts(v_parts) < v_amount then
@@ -1722,12 +1791,13 @@ $$;
 comment on function private.credit_facts(uuid, numeric, numeric) is 'DETAIL of a TS402 of credits.';
 
 -- Takes back expired credits. Housekeeping: nobody can spend them meanwhile.
-create function billing.expire_credits(p_org_id uuid default null)
+create function billing.expire_credits(p_org_id uuid default null, p_limit integer default 1000)
 returns integer
 language plpgsql
 volatile
 security definer -- moves credits, which no role may write itself
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms' -- longer than a commit takes, shorter than a transaction left open
 as $$
 declare
   v_org_id uuid;
@@ -1741,17 +1811,23 @@ begin
       and g.expires_at <= private.clock_now()
       and (p_org_id is null or g.org_id = p_org_id)
     order by g.org_id
+    limit p_limit
   loop
-    perform private.lock_credits(v_org_id);
-    v_count := v_count + 1;
+    -- One tenant is not held up because of another: who keeps it waiting is left for the next time.
+    begin
+      perform private.lock_credits(v_org_id);
+      v_count := v_count + 1;
+    exception
+      when lock_not_available then null;
+    end;
   end loop;
   return v_count;
 end
 $$;
 
-comment on function billing.expire_credits(uuid) is
+comment on function billing.expire_credits(uuid, integer) is
   'Books what is left of expired grants and not reserved as credit_expired; returns of how many '
-  'organizations. For operators.';
+  'organizations, at most p_limit. For operators.';
 
 -- The privileged half of billing.set_low_balance.
 create function private.set_low_balance(p_org_id uuid, p_low_balance_usd numeric)
@@ -1775,8 +1851,7 @@ begin
   if v_balance.org_id is null then
     perform private.raise_error('TS404', jsonb_build_object('org_id', p_org_id));
   end if;
-  perform private.announce_low_balance(v_balance);
-  return (select b from billing.credit_balances as b where b.org_id = p_org_id);
+  return v_balance;
 end
 $$;
 
@@ -1863,6 +1938,23 @@ $$;
 comment on function private.overdue_in_draw(uuid, uuid, timestamptz) is
   'US dollars that overdue open holds keep from a draw.';
 
+-- True while a hold of a draw is open, be it one of nothing.
+create function private.is_held(p_org_id uuid, p_draw_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from metering.holds as h
+    where h.organization_id = p_org_id and h.state = 'open' and p_draw_id = any(h.budget_ids)
+  );
+end
+$$;
+
+comment on function private.is_held(uuid, uuid) is 'True while a hold of a draw is open.';
+
 -- Lets go of p_amount of what a draw has reserved, and lowers its limit by it. Its slots are
 -- locked.
 create function private.shrink_draw(p_org_id uuid, p_draw_id uuid, p_amount numeric)
@@ -1911,7 +2003,7 @@ begin
     group by b.organization_id, b.id
     order by b.id
   loop
-    if v_draw.is_over and v_draw.held = 0 then
+    if v_draw.is_over and v_draw.held = 0 and not private.is_held(p_org_id, v_draw.id) then
       perform private.close_draw(p_org_id, v_draw.id, v_draw.settled);
     elsif v_draw.remaining > 0 then
       perform private.shrink_draw(p_org_id, v_draw.id, v_draw.remaining);
@@ -1939,31 +2031,28 @@ as $$
 declare
   v_draw billing.draws;
   v_reserved numeric;
+  v_charge billing.billing_ledger := private.draft_movement(
+    p_org_id, 'charge', 'draw_charge', null, null, p_draw_id
+  );
 begin
   select * into strict v_draw
   from billing.draws as d where d.org_id = p_org_id and d.id = p_draw_id
   for update;
   v_reserved := v_draw.reserved_usd;
   update billing.draws as d
-  set status = 'closed', reserved_usd = 0, cost_incurred = p_cost, closed_at = private.clock_now()
+  set
+    status = 'closed',
+    reserved_usd = 0,
+    cost_incurred = d.cost_incurred + p_cost,
+    closed_at = private.clock_now()
   where d.org_id = p_org_id and d.id = p_draw_id;
   delete from metering.budget_slots as s
   where s.organization_id = p_org_id and s.budget_id = p_draw_id;
   delete from metering.budgets as b where b.organization_id = p_org_id and b.id = p_draw_id;
 
-  perform private.charge_reserved(
-    private.draft_movement(
-      p_org_id, 'charge', 'draw_charge', 'draw:' || p_draw_id || ':charge', null, p_draw_id
-    ),
-    p_draw_id, least(p_cost, v_reserved)
-  );
+  perform private.charge_reserved(v_charge, p_draw_id, least(p_cost, v_reserved));
   perform private.unreserve_credits(p_org_id, p_draw_id, v_reserved - least(p_cost, v_reserved));
-  perform private.charge_available(
-    private.draft_movement(
-      p_org_id, 'charge', 'draw_charge', 'draw:' || p_draw_id || ':shortfall', null, p_draw_id
-    ),
-    p_cost - v_reserved, null
-  );
+  perform private.charge_available(v_charge, p_cost - v_reserved, null);
 end
 $$;
 
@@ -1999,8 +2088,10 @@ begin
   from metering.budgets as b where b.organization_id = p_org_id and b.id = p_org_id;
   perform private.lock_credits(p_org_id);
   perform private.take_back_draws(p_org_id, p_time, null);
-  insert into billing.draws (org_id, day)
+  -- A clock that is set back far finds the draw of its day closed: it goes on.
+  insert into billing.draws as d (org_id, day)
   values (p_org_id, private.local_day(p_time, v_own.time_zone))
+  on conflict (org_id, day) do update set status = 'open', closed_at = null
   returning * into v_draw;
   insert into metering.budgets (
     organization_id, id, scope, time_window, time_zone, draw_day, limit_usd, slot_count, is_funded
@@ -2050,8 +2141,11 @@ begin
     perform private.take_back_draws(p_org_id, p_time, v_draw_id);
     v_available := private.available_credits(p_org_id);
   end if;
-  v_amount := least(v_available, greatest(p_need - v_remaining, trunc(v_available / 8, 2)));
-  perform private.reserve_credits(p_org_id, v_draw_id, v_amount, null);
+  -- A budget has a limit below a trillion dollars.
+  v_amount := private.reserve_credits(
+    p_org_id, v_draw_id,
+    least(v_available, greatest(p_need - v_remaining, least(trunc(v_available / 8, 2), 1e9)))
+  );
   update billing.draws as d
   set reserved_usd = d.reserved_usd + v_amount
   where d.org_id = p_org_id and d.id = v_draw_id;
@@ -2113,7 +2207,7 @@ $$;
 comment on function private.count_open_draws(uuid) is 'Number of open draws of an organization.';
 
 -- Closes the draws of days that are over. Housekeeping: the first call of another day does it too.
-create function billing.close_draws(p_org_id uuid default null)
+create function billing.close_draws(p_org_id uuid default null, p_limit integer default 100)
 returns integer
 language plpgsql
 volatile
@@ -2136,6 +2230,7 @@ begin
       and (p_org_id is null or d.org_id = p_org_id)
     group by d.org_id
     order by d.org_id
+    limit p_limit
   loop
     -- One tenant is not held up because of another: who keeps it waiting is left for the next time.
     begin
@@ -2152,9 +2247,143 @@ begin
 end
 $$;
 
-comment on function billing.close_draws(uuid) is
+comment on function billing.close_draws(uuid, integer) is
   'Charges the draws of days that are over, as far as no hold keeps them open, and returns how '
-  'many. For operators.';
+  'many; of at most p_limit organizations, as each stands still until all are done. For operators.';
+
+-- sql/billing/run_estimates.sql
+
+-- What a run is expected to use and to cost.
+
+create type private.run_estimate as (
+  model text,
+  input_tokens bigint,
+  output_tokens bigint,
+  input_cost numeric,
+  output_cost numeric
+);
+
+comment on type private.run_estimate is 'What a run is expected to use and to cost, US dollars.';
+
+-- An estimate that can be kept: as many tokens as all digits tell apart, and money with 12
+-- decimals.
+create function private.assert_run_estimate(p_estimate private.run_estimate)
+returns private.run_estimate
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_estimate.input_tokens::numeric + p_estimate.output_tokens > 9007199254740991 then
+    perform private.reject_argument(
+      'p_input_tokens, p_output_tokens', 'must come to at most 9007199254740991'
+    );
+  elsif p_estimate.input_cost + p_estimate.output_cost >= 1e12 then
+    perform private.reject_argument(
+      'p_input_cost_usd, p_output_cost_usd', 'must come to less than 1000000000000'
+    );
+  end if;
+  return p_estimate;
+end
+$$;
+
+comment on function private.assert_run_estimate(private.run_estimate) is
+  'Refuses an estimate that is beyond all measure. Errors: 22023.';
+
+-- The same for an estimate that is raised.
+create function private.assert_run_size(
+  p_org_id uuid,
+  p_run_id uuid,
+  p_added private.run_estimate
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_run billing.run_records;
+  v_raised private.run_estimate := p_added;
+begin
+  select * into strict v_run
+  from billing.run_records as r where r.org_id = p_org_id and r.id = p_run_id;
+  v_raised.input_tokens := p_added.input_tokens + v_run.input_tokens_estimated;
+  v_raised.output_tokens := p_added.output_tokens + v_run.output_tokens_estimated;
+  v_raised.input_cost := p_added.input_cost + v_run.input_cost_estimated;
+  v_raised.output_cost := p_added.output_cost + v_run.output_cost_estimated;
+  perform private.assert_run_estimate(v_raised);
+end
+$$;
+
+comment on function private.assert_run_size(uuid, uuid, private.run_estimate) is
+  'Refuses to raise the estimate of a run beyond all measure. Errors: 22023.';
+
+-- What a run is expected to cost: as stated for input and output apart, or by the price of its
+-- model.
+create function private.estimate_run(
+  p_org_id uuid,
+  p_input_tokens bigint,
+  p_output_tokens bigint,
+  p_model text,
+  p_input_cost_usd numeric,
+  p_output_cost_usd numeric
+)
+returns private.run_estimate
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_estimate private.run_estimate;
+  v_quote private.quote;
+  v_priced private.estimate;
+begin
+  v_estimate.input_tokens := private.assert_count('p_input_tokens', p_input_tokens);
+  v_estimate.output_tokens := private.assert_count('p_output_tokens', p_output_tokens);
+  if p_model is not null then
+    perform private.assert_text('p_model', p_model);
+    v_estimate.model := coalesce((private.find_model(null, p_model)).model, p_model);
+  end if;
+  if (p_input_cost_usd is null) <> (p_output_cost_usd is null) then
+    perform private.reject_argument(
+      'p_input_cost_usd, p_output_cost_usd', 'must be stated both or neither'
+    );
+  elsif p_input_cost_usd is not null then
+    v_estimate.input_cost := private.assert_money('p_input_cost_usd', p_input_cost_usd);
+    v_estimate.output_cost := private.assert_money('p_output_cost_usd', p_output_cost_usd);
+    return private.assert_run_estimate(v_estimate);
+  elsif p_model is null then
+    perform private.reject_argument('p_model', 'must be named where no costs are stated');
+  end if;
+
+  v_quote := private.quote_model(
+    p_org_id, null, p_model, null, private.clock_now(), 'infinity'
+  );
+  if v_quote.reason is not null then
+    perform private.reject_argument(
+      'p_model', 'must have a price that is not stale, or costs must be stated'
+    );
+  end if;
+  -- A run is many calls: none of them is as long as all of them, so the lowest tier counts.
+  v_priced := private.estimate_at(v_quote, 0);
+  v_estimate.input_cost := private.assert_money(
+    'p_input_tokens', private.round_half_even(
+      p_input_tokens * private.marked_up(
+        ((private.rates_of_prompt(v_quote.rates, 0) ->> 'input_tokens')::numeric) * 0.000001,
+        v_quote.percent
+      ), 12
+    )
+  );
+  v_estimate.output_cost := private.assert_money(
+    'p_output_tokens',
+    private.round_half_even(p_output_tokens * v_priced.usd_per_output_token, 12)
+  );
+  return private.assert_run_estimate(v_estimate);
+end
+$$;
+
+comment on function private.estimate_run(uuid, bigint, bigint, text, numeric, numeric) is
+  'The estimate of a run, as stated or by the price of its model. Errors: 22023.';
 
 -- sql/billing/runs.sql
 
@@ -2200,6 +2429,26 @@ $$;
 
 comment on function private.find_run(uuid, uuid) is 'A run by its id. Errors: 22023, TS404.';
 
+-- Refuses a frozen organization. Once a slot of it is locked, no freeze comes in between.
+create function private.assert_not_frozen(p_org_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from metering.budgets as b
+    where b.organization_id = p_org_id and b.id = p_org_id and b.frozen_at is not null
+  ) then
+    perform private.raise_error('TS423', jsonb_build_object('organization_id', p_org_id));
+  end if;
+end
+$$;
+
+comment on function private.assert_not_frozen(uuid) is
+  'Refuses a frozen organization. Errors: TS423.';
+
 -- A run as billing.runs shows it.
 create function private.shown_run(p_org_id uuid, p_run_id uuid)
 returns billing.runs
@@ -2216,83 +2465,6 @@ end
 $$;
 
 comment on function private.shown_run(uuid, uuid) is 'A run with its figures.';
-
-create type private.run_estimate as (
-  model text,
-  input_tokens bigint,
-  output_tokens bigint,
-  input_cost numeric,
-  output_cost numeric
-);
-
-comment on type private.run_estimate is 'What a run is expected to use and to cost, US dollars.';
-
--- What a run is expected to cost: as stated for input and output apart, or by the price of its
--- model.
-create function private.estimate_run(
-  p_org_id uuid,
-  p_input_tokens bigint,
-  p_output_tokens bigint,
-  p_model text,
-  p_input_cost_usd numeric,
-  p_output_cost_usd numeric
-)
-returns private.run_estimate
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_estimate private.run_estimate;
-  v_quote private.quote;
-  v_priced private.estimate;
-begin
-  v_estimate.input_tokens := private.assert_count('p_input_tokens', p_input_tokens);
-  v_estimate.output_tokens := private.assert_count('p_output_tokens', p_output_tokens);
-  if p_model is not null then
-    perform private.assert_text('p_model', p_model);
-    v_estimate.model := coalesce((private.find_model(null, p_model)).model, p_model);
-  end if;
-  if (p_input_cost_usd is null) <> (p_output_cost_usd is null) then
-    perform private.reject_argument(
-      'p_input_cost_usd, p_output_cost_usd', 'must be stated both or neither'
-    );
-  elsif p_input_cost_usd is not null then
-    v_estimate.input_cost := private.assert_money('p_input_cost_usd', p_input_cost_usd);
-    v_estimate.output_cost := private.assert_money('p_output_cost_usd', p_output_cost_usd);
-    return v_estimate;
-  elsif p_model is null then
-    perform private.reject_argument('p_model', 'must be named where no costs are stated');
-  end if;
-
-  v_quote := private.quote_model(
-    p_org_id, null, p_model, null, private.clock_now(), 'infinity'
-  );
-  if v_quote.reason is not null then
-    perform private.reject_argument(
-      'p_model', 'must have a price that is not stale, or costs must be stated'
-    );
-  end if;
-  -- A run is many calls: none of them is as long as all of them, so the lowest tier counts.
-  v_priced := private.estimate_at(v_quote, 0);
-  v_estimate.input_cost := private.assert_money(
-    'p_input_tokens', private.round_half_even(
-      p_input_tokens * private.marked_up(
-        ((private.rates_of_prompt(v_quote.rates, 0) ->> 'input_tokens')::numeric) * 0.000001,
-        v_quote.percent
-      ), 12
-    )
-  );
-  v_estimate.output_cost := private.assert_money(
-    'p_output_tokens',
-    private.round_half_even(p_output_tokens * v_priced.usd_per_output_token, 12)
-  );
-  return v_estimate;
-end
-$$;
-
-comment on function private.estimate_run(uuid, bigint, bigint, text, numeric, numeric) is
-  'The estimate of a run, as stated or by the price of its model. Errors: 22023.';
 
 -- Locks one slot of the organization's own budget, as every call does: nobody gathers, and no
 -- budget changes, until the transaction (or the block around it) ends.
@@ -2427,8 +2599,8 @@ comment on function private.make_run(
 
 -- Starts a run: its estimate is reserved from credits, and its calls spend from that.
 --
--- Locks: the credits; where they do not suffice, first all the organization's own slots, to take
--- back what its draws do not need. Idempotent by p_request_id.
+-- Locks: a slot of the organization's own budget, then the credits; where they do not suffice,
+-- first all its own slots, to take back what its draws do not need. Idempotent by p_request_id.
 create function billing.start_run(
   p_org_id uuid,
   p_input_tokens bigint,
@@ -2480,12 +2652,9 @@ begin
     p_org_id, p_input_tokens, p_output_tokens, p_model, p_input_cost_usd, p_output_cost_usd
   );
   v_amount := v_estimate.input_cost + v_estimate.output_cost;
-  if exists (
-    select from tenancy.organizations as o where o.id = p_org_id and o.frozen_at is not null
-  ) then
-    perform private.raise_error('TS423', jsonb_build_object('organization_id', p_org_id));
+  if not exists (select from billing.credit_balances as b where b.org_id = p_org_id) then
+    perform private.refuse_for_credits(p_org_id, v_amount, v_estimate.model);
   end if;
-  perform private.open_credits(p_org_id);
 
   loop
     v_now := greatest(
@@ -2499,7 +2668,10 @@ begin
     begin
       if v_gathers then
         v_skipped := private.gather(p_org_id, '{}', v_now, v_now, p_wait => v_waits);
+      else
+        perform private.lock_own_slot(p_org_id);
       end if;
+      perform private.assert_not_frozen(p_org_id);
       if not private.reserve_for_run(
         p_org_id, v_run_id, v_amount, v_estimate.model, v_gathers
       ) then
@@ -2607,6 +2779,8 @@ begin
           'TS410', jsonb_build_object('run_id', p_run_id, 'state', v_run.status)
         );
       end if;
+      perform private.assert_not_frozen(v_org_id);
+      perform private.assert_run_size(v_org_id, p_run_id, v_estimate);
       update billing.run_records as r
       set
         input_tokens_estimated = r.input_tokens_estimated + v_estimate.input_tokens,
@@ -2671,7 +2845,10 @@ begin
   where s.organization_id = p_org_id and s.budget_id = p_run_id
   order by s.slot
   for update;
-  return found;
+  return found and exists (
+    select from billing.run_records as r
+    where r.org_id = p_org_id and r.id = p_run_id and r.status = 'running'
+  );
 end
 $$;
 
@@ -2974,7 +3151,7 @@ begin
   perform private.lock_credits(p_usage.organization_id);
   perform private.charge_available(
     private.draft_movement(
-      p_usage.organization_id, 'adjustment', 'late_usage', 'usage:' || p_usage.id, v_run.id,
+      p_usage.organization_id, 'adjustment', 'late_usage', 'tallystick:usage:' || p_usage.id, v_run.id,
       case
         when v_run.id is null then (
           select d.id
@@ -3018,6 +3195,10 @@ begin
     );
   elsif p_call.error_code is null and p_call.error_message is not null then
     perform private.reject_argument('p_error_message', 'must go with p_error_code');
+  elsif length(p_call.error_message) > 10000 then
+    perform private.reject_argument('p_error_message', 'must have at most 10000 characters');
+  elsif p_call.reported_total_tokens < 0 then
+    perform private.reject_argument('p_reported_total_tokens', 'must not be negative');
   elsif (p_call.reported_total_tokens is not null) <> (p_call.error_code is not distinct from 'MISMATCH')
     then
     perform private.reject_argument(
@@ -3102,6 +3283,16 @@ begin
   v_hold.tags := '{}';
   v_hold.state := 'released';
   v_hold.created_at := private.clock_now();
+  if p_cost is null and (
+    private.quote_model(
+      p_run.org_id, v_hold.provider, coalesce(v_hold.listed_model, p_model),
+      p_measured.service_tier, v_hold.created_at + interval '999 microseconds', 'infinity'
+    )
+  ).price_id is null then
+    perform private.reject_argument(
+      'p_cost_usd', 'must be stated: no price is known for the model'
+    );
+  end if;
   v_usage := private.usage_of_hold(v_hold, private.cost_call(v_hold, p_measured, p_cost));
   v_usage.settlement := 'without_hold';
   v_keys := private.scope_keys(
@@ -3318,7 +3509,7 @@ begin
   from billing.token_records as t
   where t.org_id = p_run.org_id
     and t.run_id = p_run.id
-    and t.id >= private.uuid_v7_floor(p_run.created_at);
+    and t.id >= private.uuid_v7_floor(p_run.created_at - interval '1 day');
   v_compared.variance_tokens :=
     v_compared.actual_total_tokens - v_compared.estimated_total_tokens;
   v_compared.variance_pct := private.round_half_even(
@@ -3365,20 +3556,20 @@ declare
 begin
   perform private.charge_reserved(
     private.draft_movement(
-      v_org_id, 'charge', 'run_charge', 'run:' || v_run_id || ':charge', v_run_id
+      v_org_id, 'charge', 'run_charge', 'tallystick:run:' || v_run_id || ':charge', v_run_id
     ),
     v_run_id, p_compared.estimated_cost_usd
   );
   perform private.refund_charges(
     private.draft_movement(
-      v_org_id, 'refund', p_refund_reason, 'run:' || v_run_id || ':refund', v_run_id
+      v_org_id, 'refund', p_refund_reason, 'tallystick:run:' || v_run_id || ':refund', v_run_id
     ),
     p_compared.refund_amount_usd
   );
   perform private.charge_available(
     private.draft_movement(
       v_org_id, 'charge', 'token_reconciliation_underestimate',
-      'run:' || v_run_id || ':shortfall', v_run_id
+      'tallystick:run:' || v_run_id || ':shortfall', v_run_id
     ),
     p_compared.charge_amount_usd, p_model
   );
@@ -3453,6 +3644,7 @@ declare
   v_reconciliation billing.token_reconciliations;
   v_holds metering.holds[];
   v_held numeric;
+  v_expires_at timestamptz;
   v_now timestamptz;
 begin
   loop
@@ -3473,22 +3665,15 @@ begin
       if not private.lock_run_slots(v_org_id, p_run.id) then
         perform private.abandon_attempt();
       end if;
-      v_held := (
-        select sum(s.held_usd) from metering.budget_slots as s
-        where s.organization_id = v_org_id and s.budget_id = p_run.id
-      );
-      if v_held <> 0 and exists (
-        select from metering.holds as h
-        where h.organization_id = v_org_id
-          and h.state = 'open'
-          and h.run_id = p_run.id
-          and h.expires_at > v_now
-      ) and not p_releases_holds then
+      select max(h.expires_at), sum(h.held_usd) into v_expires_at, v_held
+      from metering.holds as h
+      where h.organization_id = v_org_id and h.state = 'open' and h.run_id = p_run.id;
+      if v_expires_at > v_now and not p_releases_holds then
         perform private.raise_error(
           'TS423',
           jsonb_build_object('run_id', p_run.id, 'held_usd', trim_scale(v_held)::text)
         );
-      elsif v_held <> 0 then
+      elsif v_expires_at is not null then
         -- Granted or overdue since it looked.
         perform private.abandon_attempt();
       end if;
@@ -3701,13 +3886,21 @@ begin
     perform private.reject_argument('p_notes', 'must have at most 10000 characters');
   end if;
   update billing.token_reconciliations as r
-  set status = 'DISPUTED', notes = coalesce(p_notes, r.notes), resolved_at = null
-  where r.org_id = v_org_id and r.run_id = p_run_id
+  set status = 'DISPUTED', notes = coalesce(p_notes, r.notes)
+  where r.org_id = v_org_id and r.run_id = p_run_id and r.status <> 'RESOLVED'
   returning * into v_reconciliation;
-  if v_reconciliation.id is null then
-    perform private.raise_error('TS404', jsonb_build_object('run_id', p_run_id));
+  if v_reconciliation.id is not null then
+    return v_reconciliation;
+  elsif exists (
+    select from billing.token_reconciliations as r
+    where r.org_id = v_org_id and r.run_id = p_run_id
+  ) then
+    perform private.raise_error(
+      'TS410', jsonb_build_object('run_id', p_run_id, 'state', 'RESOLVED')
+    );
   end if;
-  return v_reconciliation;
+  perform private.raise_error('TS404', jsonb_build_object('run_id', p_run_id));
+  return null;
 end
 $$;
 
@@ -3731,8 +3924,8 @@ end
 $$;
 
 comment on function billing.dispute_reconciliation(uuid, text, uuid) is
-  'Marks the reconciliation of a run as DISPUTED, whatever it was. For owners, finance and server '
-  'roles. Errors: 22023, 42501, TS404.';
+  'Marks the reconciliation of a run as DISPUTED, whatever it was; once resolved it stays so. For '
+  'owners, finance and server roles. Errors: 22023, 42501, TS404, TS410 for a resolved one.';
 
 -- Refunds p_refund_usd of what a run cost: what was not collected yet is waived first.
 create function private.refund_dispute(p_org_id uuid, p_run_id uuid, p_refund numeric)
@@ -3749,7 +3942,7 @@ begin
   for v_receivable in
     select * from billing.receivables as r
     where r.org_id = p_org_id and r.run_id = p_run_id and r.outstanding_usd > 0
-    order by r.id
+    order by r.number
     for update
   loop
     v_waived := least(v_left, v_receivable.outstanding_usd);
@@ -3767,13 +3960,7 @@ begin
   perform private.refund_charges(
     private.draft_movement(
       p_org_id, 'refund', 'user_dispute_resolution',
-      'run:' || p_run_id || ':dispute:' || (
-        select count(*) from billing.billing_ledger as l
-        where l.org_id = p_org_id
-          and l.run_id = p_run_id
-          and l.reason = 'user_dispute_resolution'
-      ),
-      p_run_id, null, 'support'
+      'tallystick:run:' || p_run_id || ':dispute', p_run_id, null, 'support'
     ),
     v_left
   );
@@ -3810,6 +3997,9 @@ begin
   where r.org_id = v_org_id and r.run_id = p_run_id
   for update;
   if v_reconciliation.status = 'RESOLVED' then
+    if v_reconciliation.dispute_refund_usd <> p_refund_usd then
+      perform private.raise_error('TS409', jsonb_build_object('run_id', p_run_id));
+    end if;
     return v_reconciliation;
   elsif v_reconciliation.status is distinct from 'DISPUTED' then
     perform private.raise_error(
@@ -3823,6 +4013,7 @@ begin
   set
     status = 'RESOLVED',
     action = 'dispute_resolved',
+    dispute_refund_usd = p_refund_usd,
     notes = coalesce(p_notes, r.notes),
     resolved_at = private.clock_now()
   where r.org_id = v_org_id and r.run_id = p_run_id
@@ -3834,8 +4025,8 @@ $$;
 comment on function billing.resolve_dispute(uuid, numeric, text, uuid) is
   'Resolves a dispute and refunds p_refund_usd, US dollars, of what the run cost: what it still '
   'owes is waived first, the rest goes back to the credits it came from (user_dispute_resolution). '
-  'For operators. Errors: 22023 where that is more than the run was charged, TS404, TS410 where '
-  'nothing is disputed.';
+  'For operators. Errors: 22023 where that is more than the run was charged, TS404, TS409 where it '
+  'was resolved with another refund, TS410 where nothing is disputed.';
 
 -- sql/billing/views.sql
 
@@ -3874,7 +4065,7 @@ cross join lateral (
   from billing.token_records as x
   where x.org_id = r.org_id
     and x.run_id = r.id
-    and x.id >= (left(r.id::text, 13) || '-0000-0000-000000000000')::uuid
+    and x.id >= private.uuid_v7_floor(r.created_at - interval '1 day')
 ) as t;
 
 comment on view billing.v_run_billing_summary is
@@ -3977,14 +4168,15 @@ declare
   v_organization tenancy.organizations;
   v_start timestamptz;
   v_end timestamptz;
-  v_first date := date_trunc('month', p_month)::date;
+  v_first date;
   v_opening numeric;
 begin
   perform private.assert_member(p_org_id);
-  if p_month is null then
-    perform private.reject_argument('p_month', 'must not be null');
+  if (p_month between '2000-01-01' and '9999-11-30') is not true then
+    perform private.reject_argument('p_month', 'must be from 2000-01 to 9999-11');
   end if;
   select * into v_organization from tenancy.organizations as o where o.id = p_org_id;
+  v_first := date_trunc('month', p_month)::date;
   v_start := v_first::timestamp at time zone v_organization.time_zone;
   v_end := (v_first + interval '1 month') at time zone v_organization.time_zone;
   v_opening := coalesce(
@@ -4352,7 +4544,7 @@ begin
         from billing.billing_ledger as l
         inner join billing.receivables as x
           on x.org_id = l.org_id
-          and l.idempotency_key like 'receivable:' || x.id::text || ':%'
+          and l.idempotency_key like 'tallystick:receivable:' || x.id::text || ':%'
           and x.reason = 'draw_charge'
         where l.org_id = d.org_id and l.draw_id = d.id and l.reason = 'receivable_collected'
       ) as charged,
@@ -4374,10 +4566,158 @@ begin
   cross join lateral (
     select coalesce(sum(l.amount_usd), 0) as collected
     from billing.billing_ledger as l
-    where l.org_id = x.org_id and l.idempotency_key like 'receivable:' || x.id::text || ':%'
+    where l.org_id = x.org_id and l.idempotency_key like 'tallystick:receivable:' || x.id::text || ':%'
   ) as c
   where (p_organization_id is null or x.org_id = p_organization_id)
     and x.amount_usd - x.outstanding_usd - x.waived_usd <> c.collected;
+
+  -- What is spent outside runs since an organization pays in advance is in its draws, or late.
+  return query
+  select
+    'draws_are_what_was_spent', b.organization_id, 'draws',
+    private.figure(t.spent), private.figure(t.drawn + t.late)
+  from metering.budgets as b
+  cross join lateral (
+    select
+      (
+        select coalesce(sum(l.cost), 0)
+        from public.ai_usage_ledger as l
+        where l.organization_id = b.organization_id
+          and l.created_at >= b.prepaid_since
+          and (l.run_id is null or not private.is_run(l.organization_id, l.run_id))
+      ) as spent,
+      (
+        select coalesce(sum(d.cost_incurred), 0)
+        from billing.draws as d where d.org_id = b.organization_id
+      ) + (
+        select coalesce(sum(s.settled_usd), 0)
+        from metering.budgets as x
+        inner join metering.budget_slots as s
+          on s.organization_id = x.organization_id and s.budget_id = x.id
+        where x.organization_id = b.organization_id and x.scope = 'draw'
+      ) as drawn,
+      (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = b.organization_id and l.reason = 'late_usage' and l.run_id is null
+      ) + (
+        select coalesce(sum(x.amount_usd), 0)
+        from billing.receivables as x
+        where x.org_id = b.organization_id and x.reason = 'late_usage' and x.run_id is null
+      ) as late
+  ) as t
+  where b.id = b.organization_id
+    and b.prepaid_since is not null
+    and (p_organization_id is null or b.organization_id = p_organization_id)
+    and t.spent <> t.drawn + t.late;
+
+  return query
+  select
+    'prepaid_is_who_has_credits', coalesce(b.organization_id, c.org_id), 'organization',
+    coalesce(c.created_at::text, 'nothing'), coalesce(b.prepaid_since::text, 'nothing')
+  from (select * from metering.budgets as x where x.prepaid_since is not null) as b
+  full join billing.credit_balances as c on c.org_id = b.organization_id
+  where (b.id is null or c.org_id is null)
+    and (
+      p_organization_id is null or coalesce(b.organization_id, c.org_id) = p_organization_id
+    );
+
+  return query
+  select
+    'grant_is_its_first_movement', g.org_id, 'grant ' || g.id::text,
+    private.figure(m.change_usd), private.figure(g.amount_usd)
+  from billing.credit_grants as g
+  cross join lateral (
+    select x.change_usd
+    from billing.grant_movements as x
+    inner join billing.credit_balance_history as h
+      on h.org_id = x.org_id and h.billing_ledger_id = x.billing_ledger_id
+    where x.org_id = g.org_id and x.grant_id = g.id
+    order by h.movement
+    limit 1
+  ) as m
+  where (p_organization_id is null or g.org_id = p_organization_id)
+    and m.change_usd <> g.amount_usd;
+
+  -- A reconciliation says what its run was estimated at, what its calls were but for the late ones,
+  -- and what moved.
+  return query
+  select
+    'reconciliation_is_what_happened', c.org_id, 'run ' || c.run_id::text,
+    concat_ws(' ', private.figure(x.estimated), private.figure(x.actual), private.figure(x.refund),
+      private.figure(x.charge), x.status, x.variance_pct),
+    concat_ws(' ', private.figure(c.estimated_cost_usd), private.figure(c.actual_cost_usd),
+      private.figure(c.refund_amount_usd), private.figure(c.charge_amount_usd), c.status,
+      c.variance_pct)
+  from billing.token_reconciliations as c
+  inner join billing.run_records as r on r.org_id = c.org_id and r.id = c.run_id
+  cross join lateral (
+    select
+      r.input_cost_estimated + r.output_cost_estimated as estimated,
+      (
+        select coalesce(sum(t.cost_usd), 0)
+        from billing.token_records as t where t.org_id = r.org_id and t.run_id = r.id
+      ) - (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = r.org_id and l.run_id = r.id and l.reason = 'late_usage'
+      ) - (
+        select coalesce(sum(v.amount_usd), 0)
+        from billing.receivables as v
+        where v.org_id = r.org_id and v.run_id = r.id and v.reason = 'late_usage'
+      ) as actual,
+      (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = r.org_id
+          and l.idempotency_key = 'tallystick:run:' || r.id::text || ':refund'
+      ) as refund,
+      (
+        select coalesce(sum(l.amount_usd), 0)
+        from billing.billing_ledger as l
+        where l.org_id = r.org_id
+          and l.idempotency_key = 'tallystick:run:' || r.id::text || ':shortfall'
+      ) + (
+        select coalesce(sum(v.amount_usd), 0)
+        from billing.receivables as v
+        where v.org_id = r.org_id
+          and v.run_id = r.id
+          and v.reason = 'token_reconciliation_underestimate'
+      ) as charge,
+      case
+        when c.status in ('DISPUTED', 'RESOLVED') then c.status
+        else private.variance_status(c.estimated_total_tokens, c.actual_total_tokens)
+      end as status,
+      private.round_half_even(
+        c.variance_tokens * 100::numeric / greatest(c.estimated_total_tokens, 1), 4
+      ) as variance_pct
+  ) as x
+  where (p_organization_id is null or c.org_id = p_organization_id)
+    and (
+      c.estimated_cost_usd, c.actual_cost_usd, c.refund_amount_usd, c.charge_amount_usd, c.status,
+      c.variance_pct, c.estimated_input_tokens, c.estimated_output_tokens
+    ) is distinct from (
+      x.estimated, x.actual, x.refund, x.charge, x.status, x.variance_pct,
+      r.input_tokens_estimated, r.output_tokens_estimated
+    );
+
+  return query
+  select
+    'run_calls_its_model', r.org_id, 'run ' || r.id::text, r.model::text, b.only_model::text
+  from billing.run_records as r
+  inner join metering.budgets as b on b.organization_id = r.org_id and b.id = r.id
+  where (p_organization_id is null or r.org_id = p_organization_id)
+    and r.model is distinct from b.only_model;
+
+  return query
+  select
+    'waived_is_what_was_disputed', v.org_id, 'receivable ' || v.id::text, 'a resolved dispute',
+    private.figure(v.waived_usd)
+  from billing.receivables as v
+  left join billing.token_reconciliations as c on c.org_id = v.org_id and c.run_id = v.run_id
+  where (p_organization_id is null or v.org_id = p_organization_id)
+    and v.waived_usd > 0
+    and c.status is distinct from 'RESOLVED';
 
   return query
   select
@@ -4524,7 +4864,7 @@ using (true);
 
 revoke execute on function
 private.sum_of_parts(private.grant_part[]),
-private.announce_low_balance(billing.credit_balances),
+private.announce_low_balance(),
 private.move_credits(billing.billing_ledger, private.grant_part[]),
 private.draft_movement(uuid, text, text, text, uuid, uuid, text),
 private.free_parts(uuid, numeric, text),
@@ -4533,7 +4873,7 @@ private.lock_credits(uuid),
 private.available_credits(uuid),
 private.shift_reservation(uuid, uuid, private.grant_part[], integer),
 private.reserved_parts(uuid, uuid, numeric, boolean),
-private.reserve_credits(uuid, uuid, numeric, text),
+private.reserve_credits(uuid, uuid, numeric),
 private.unreserve_credits(uuid, uuid, numeric),
 private.charge_reserved(billing.billing_ledger, uuid, numeric),
 private.charge_available(billing.billing_ledger, numeric, text),
@@ -4542,19 +4882,21 @@ private.refund_charges(billing.billing_ledger, numeric),
 billing.audit_log_insert(),
 private.open_credits(uuid),
 private.assert_movement(text, numeric),
-private.find_movement(billing.billing_ledger, numeric),
-private.add_credits(billing.billing_ledger, numeric, text, smallint, text, timestamptz),
+private.assert_key(text, text),
+private.find_movement(billing.billing_ledger, numeric, billing.credit_grants),
+private.add_credits(billing.billing_ledger, numeric, billing.credit_grants),
+private.draft_grant(text, integer, text, timestamptz),
 private.collect_receivables(uuid, uuid),
 billing.purchase_credits(uuid, numeric, text, timestamptz, text),
-private.assert_expires_later(text, timestamptz),
 billing.grant_credits(uuid, text, numeric, text, timestamptz, integer, text, text),
 billing.adjust_credits(uuid, numeric, text, text, text),
 private.credit_facts(uuid, numeric, numeric),
-billing.expire_credits(uuid),
+billing.expire_credits(uuid, integer),
 private.set_low_balance(uuid, numeric),
 billing.set_low_balance(uuid, numeric),
 private.fundable(uuid, timestamptz, timestamptz),
 private.overdue_in_draw(uuid, uuid, timestamptz),
+private.is_held(uuid, uuid),
 private.shrink_draw(uuid, uuid, numeric),
 private.take_back_draws(uuid, timestamptz, uuid),
 private.close_draw(uuid, uuid, numeric),
@@ -4562,11 +4904,14 @@ private.open_draw(uuid, timestamptz),
 private.fund_draw(uuid, timestamptz, numeric),
 private.fund_call(uuid, text[], timestamptz, numeric, private.coverage),
 private.count_open_draws(uuid),
-billing.close_draws(uuid),
+billing.close_draws(uuid, integer),
+private.assert_run_estimate(private.run_estimate),
+private.assert_run_size(uuid, uuid, private.run_estimate),
+private.estimate_run(uuid, bigint, bigint, text, numeric, numeric),
 private.resolve_organization_of_run(uuid),
 private.find_run(uuid, uuid),
+private.assert_not_frozen(uuid),
 private.shown_run(uuid, uuid),
-private.estimate_run(uuid, bigint, bigint, text, numeric, numeric),
 private.lock_own_slot(uuid),
 private.reserve_for_run(uuid, uuid, numeric, text, boolean),
 private.refuse_for_credits(uuid, numeric, text),
@@ -4646,6 +4991,7 @@ billing.record_token_call(
   uuid, uuid, uuid, uuid, integer, integer, text, numeric, text, text, boolean, jsonb, bigint,
   uuid, text, uuid
 ),
+private.variance_status(bigint, bigint),
 billing.reconcile_run(uuid, uuid),
 billing.complete_run(uuid, uuid),
 billing.cancel_run(uuid, uuid),
@@ -4658,7 +5004,7 @@ grant execute on function
 billing.purchase_credits(uuid, numeric, text, timestamptz, text),
 billing.grant_credits(uuid, text, numeric, text, timestamptz, integer, text, text),
 billing.adjust_credits(uuid, numeric, text, text, text),
-billing.expire_credits(uuid),
-billing.close_draws(uuid),
+billing.expire_credits(uuid, integer),
+billing.close_draws(uuid, integer),
 billing.resolve_dispute(uuid, numeric, text, uuid)
 to service_role;

@@ -36,7 +36,8 @@ comment on function private.maintain() is
   'holds 45 days after they were released or expired; charges the draws of days that are over, and '
   'takes back expired credits.';
 
--- Lets pg_cron run maintain() daily and expire_holds() every minute, where it is installed.
+-- Lets pg_cron run maintain() daily, and expire_holds(), close_draws() and expire_credits() every
+-- minute, where it is installed.
 -- Idempotent: each job has one name.
 create function private.schedule_maintenance()
 returns boolean
@@ -57,12 +58,21 @@ begin
     'select cron.schedule(%L, %L, %L)',
     'tallystick-expire-holds', '* * * * *', 'select metering.expire_holds()'
   );
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-close-draws', '* * * * *', 'select billing.close_draws()'
+  );
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-expire-credits', '* * * * *', 'select billing.expire_credits()'
+  );
   return true;
 end
 $$;
 
 comment on function private.schedule_maintenance() is
-  'Schedules private.maintain() daily and metering.expire_holds() every minute with pg_cron; false '
+  'Schedules private.maintain() daily, and metering.expire_holds(), billing.close_draws() and '
+  'billing.expire_credits() every minute with pg_cron; false '
   'where pg_cron is not installed: then any other scheduler may run them, as the owner of the '
   'schema.';
 

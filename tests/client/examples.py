@@ -1,6 +1,6 @@
 """One valid call of every function of the client."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,10 @@ USER = UUID("00000000-0000-7000-8000-000000000005")
 HOLD = UUID("00000000-0000-7000-8000-000000000006")
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 BUDGET = UUID("00000000-0000-7000-8000-000000000007")
+AGENT = UUID("00000000-0000-7000-8000-000000000008")
+TASK = UUID("00000000-0000-7000-8000-000000000009")
+STEP = UUID("00000000-0000-7000-8000-00000000000a")
+EVENT = UUID("00000000-0000-7000-8000-00000000000b")
 
 ABOUT: dict[str, Any] = {
     "model": "gpt-4o",
@@ -165,6 +169,108 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "price_list": {"providers": [], "names": [], "prices": []},
         "max_age": timedelta(days=90),
     },
+    "purchase_credits": {
+        "org_id": ORGANIZATION,
+        "amount_usd": Decimal(50),
+        "idempotency_key": "payment-1",
+        "expires_at": MOMENT,
+        "created_by": "shop",
+    },
+    "grant_credits": {
+        "org_id": ORGANIZATION,
+        "kind": "promo",
+        "amount_usd": Decimal(5),
+        "idempotency_key": "promo-1",
+        "expires_at": MOMENT,
+        "priority": 15,
+        "model": "gpt-4o",
+        "created_by": "campaign",
+    },
+    "adjust_credits": {
+        "org_id": ORGANIZATION,
+        "amount_usd": Decimal("-1.5"),
+        "reason": "chargeback",
+        "idempotency_key": "adjustment-1",
+        "created_by": "support",
+    },
+    "expire_credits": {"org_id": ORGANIZATION, "limit": 50},
+    "set_low_balance": {"org_id": ORGANIZATION, "low_balance_usd": Decimal(10)},
+    "credit_balances": {"org_id": ORGANIZATION},
+    "credit_grants": {"org_id": ORGANIZATION},
+    "close_draws": {"org_id": ORGANIZATION, "limit": 50},
+    "start_run": {
+        "org_id": ORGANIZATION,
+        "input_tokens": 100000,
+        "output_tokens": 20000,
+        "model": "gpt-4o",
+        "input_cost_usd": Decimal("0.25"),
+        "output_cost_usd": Decimal("0.2"),
+        "name": "report",
+        "slots": 16,
+        "request_id": "req-1",
+    },
+    "extend_run": {
+        "run_id": RUN,
+        "input_tokens": 1000,
+        "output_tokens": 200,
+        "input_cost_usd": Decimal("0.0025"),
+        "output_cost_usd": Decimal("0.002"),
+        "request_id": "req-2",
+        "org_id": ORGANIZATION,
+    },
+    "start_agent": {"run_id": RUN, "name": "searcher", "org_id": ORGANIZATION},
+    "start_task": {
+        "run_id": RUN,
+        "name": "search",
+        "agent_id": AGENT,
+        "org_id": ORGANIZATION,
+    },
+    "start_step": {
+        "run_id": RUN,
+        "name": "read",
+        "agent_id": AGENT,
+        "task_id": TASK,
+        "org_id": ORGANIZATION,
+    },
+    "end_part": {"org_id": ORGANIZATION, "part_id": STEP, "status": "completed"},
+    "record_token_call": {
+        "run_id": RUN,
+        "agent_id": AGENT,
+        "task_id": TASK,
+        "step_id": STEP,
+        "input_tokens": 1200,
+        "output_tokens": 300,
+        "model": "gpt-4o",
+        "cost_usd": Decimal("0.006"),
+        "error_code": "MISMATCH",
+        "error_message": "the parts are not the total",
+        "is_estimated": True,
+        "usage": {"input_tokens": 1200, "output_tokens": 300},
+        "reported_total_tokens": 1600,
+        "hold_id": HOLD,
+        "request_id": "req-1",
+        "org_id": ORGANIZATION,
+    },
+    "reconcile_run": {"run_id": RUN, "org_id": ORGANIZATION},
+    "complete_run": {"run_id": RUN, "org_id": ORGANIZATION},
+    "cancel_run": {"run_id": RUN, "org_id": ORGANIZATION},
+    "fail_run": {"run_id": RUN, "cause": "agent_crash", "org_id": ORGANIZATION},
+    "runs": {"org_id": ORGANIZATION, "status": "running", "limit": 50},
+    "reconciliations": {
+        "org_id": ORGANIZATION,
+        "run_id": RUN,
+        "status": "CRITICAL",
+        "limit": 50,
+    },
+    "dispute_reconciliation": {"run_id": RUN, "notes": "too dear", "org_id": ORGANIZATION},
+    "resolve_dispute": {
+        "run_id": RUN,
+        "refund_usd": Decimal("0.1"),
+        "notes": "half of it",
+        "org_id": ORGANIZATION,
+    },
+    "get_statement": {"org_id": ORGANIZATION, "month": date(2026, 1, 1)},
+    "acknowledge_events": {"organization_id": ORGANIZATION, "ids": (EVENT,)},
     "create_organization": {"name": "Acme", "time_zone": "Europe/Berlin"},
     "verify_integrity": {"organization_id": ORGANIZATION},
 }

@@ -1,7 +1,7 @@
 """calls.py is pure: what would be sent, without sending it."""
 
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from tests.client.examples import (
     HOLD,
     ORGANIZATION,
     READS,
+    RUN,
     SENT,
     SENT_RATES,
     WORKFLOW,
@@ -112,6 +113,26 @@ def test_a_duration_that_is_not_a_timedelta_is_a_type_error(name: str, argument:
         ask(name, **{argument: 300})
 
 
+@pytest.mark.parametrize(("name", "argument"), arguments_of(date))
+@pytest.mark.parametrize("value", ["2026-01-01", datetime(2026, 1, 1, tzinfo=UTC)])
+def test_a_day_that_is_not_a_date_is_a_type_error(name: str, argument: str, value: object) -> None:
+    with pytest.raises(TypeError, match="a day must be a date"):
+        ask(name, **{argument: value})
+
+
+@pytest.mark.parametrize(("name", "argument"), arguments_of(datetime))
+@pytest.mark.parametrize("value", ["2026-01-01", datetime(2026, 1, 1), date(2026, 1, 1)])  # noqa: DTZ001
+def test_a_time_without_its_zone_is_a_type_error(name: str, argument: str, value: object) -> None:
+    with pytest.raises(TypeError, match="a datetime with its zone"):
+        ask(name, **{argument: value})
+
+
+@pytest.mark.parametrize(("name", "argument"), arguments_of(tuple))
+def test_an_id_of_several_that_is_not_a_uuid_is_a_type_error(name: str, argument: str) -> None:
+    with pytest.raises(TypeError, match="must be a UUID"):
+        ask(name, **{argument: [HOLD, str(HOLD)]})
+
+
 @pytest.mark.parametrize(("name", "argument"), arguments_of(bool))
 def test_a_flag_that_is_not_a_bool_is_a_type_error(name: str, argument: str) -> None:
     with pytest.raises(TypeError, match="expected a bool"):
@@ -190,6 +211,15 @@ def test_no_limit_is_sent_as_null() -> None:
     sent = calls.set_budget(ORGANIZATION, "organization", None, "month", None)
     assert sent.arguments["p_limit"] is None
     assert "p_slots" not in sent.arguments
+
+
+def test_what_a_call_of_a_run_does_not_say_is_sent_as_null() -> None:
+    sent = calls.record_token_call(RUN, None, None, None, None, None, "gpt-4o", None)
+    assert list(sent.arguments.values()) == [RUN, *[None] * 5, "gpt-4o", None]
+
+
+def test_no_warning_is_sent_as_null() -> None:
+    assert calls.set_low_balance(ORGANIZATION, None).arguments["p_low_balance_usd"] is None
 
 
 def test_the_organization_itself_is_sent_as_empty_scope_id() -> None:

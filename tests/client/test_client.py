@@ -126,6 +126,15 @@ def test_budgets(client: Client, organization: Organization, workflow_id: UUID) 
     assert (removed.id, removed.limit_usd) == (month.id, None)
 
 
+def test_prices_of_everybody(client: Client) -> None:
+    assert client.prices() == []
+    rates = {"input_tokens": Decimal("2.5"), "output_tokens": Decimal(10)}
+    price = client.set_price("acme", "m", rates)
+    assert [each.id for each in client.prices()] == [price.id]
+    assert [each.id for each in client.prices(provider="acme")] == [price.id]
+    assert client.prices(model="other") == []
+
+
 def test_verify_integrity(
     client: Client,
     organization: Organization,

@@ -10,21 +10,33 @@ from uuid import UUID
 import pytest
 
 from tallystick import (
+    Agent,
     AuthorizedItem,
     Budget,
     BudgetStatus,
+    CreditBalance,
+    CreditGrant,
+    CreditMovement,
+    DayUsage,
     Decision,
     Finding,
     Hold,
+    ModelUsage,
     Organization,
+    Reconciliation,
     RequestConflict,
+    Run,
     SettledItem,
+    Statement,
+    StatementMovement,
+    Step,
     TallystickError,
+    Task,
     Usage,
     WaitingBudget,
     Workflow,
 )
-from tallystick.models import from_row, to_decimal
+from tallystick.models import from_row, to_decimal, to_statement
 
 ID = UUID("00000000-0000-7000-8000-000000000001")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -190,6 +202,87 @@ def test_an_array_of_ids_is_a_tuple_from_either_form() -> None:
         from_row(Hold, {**HOLD, "budget_ids": str(ID)})
 
 
+STATEMENT = {
+    "org_id": str(ID),
+    "organization": "Acme",
+    "time_zone": "UTC",
+    "month": "2026-11",
+    "opening_balance_usd": "0",
+    "closing_balance_usd": "49.999999999999",
+    "movements": [
+        {
+            "id": str(ID),
+            "created_at": "2026-11-21T12:00:00+00:00",
+            "transaction_type": kind,
+            "direction": direction,
+            "amount_usd": amount,
+            "reason": kind,
+            "run_id": None,
+            "draw_id": None,
+            "balance_after_usd": after,
+        }
+        for kind, direction, amount, after in (
+            ("credit_purchase", "credit", "50", "50"),
+            ("charge", "debit", "0.000000000001", "49.999999999999"),
+        )
+    ],
+    "usage_by_model": [
+        {
+            "model": "gpt-4o",
+            "requests": 1,
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "cost_usd": "0.000000000001",
+        }
+    ],
+    "usage_by_day": [{"day": "2026-11-21", "cost_usd": "0.000000000001"}],
+    "receivables_usd": "0",
+}
+
+
+def test_a_statement_is_read_with_its_parts() -> None:
+    statement = to_statement(STATEMENT)
+    least = Decimal("0.000000000001")
+    assert [each.change_usd for each in statement.movements] == [Decimal(50), -least]
+    assert statement.movements[0].created_at == NOON
+    assert statement.usage_by_model[0].cost_usd == least
+    assert statement.usage_by_day == (DayUsage(day=NOON.date(), cost_usd=least),)
+    assert statement.closing_balance_usd == Decimal(50) - least
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("movements", {}),
+        ("movements", ["50"]),
+        ("usage_by_day", [{"day": 21, "cost_usd": "1"}]),
+        ("usage_by_day", [{"day": "2026-11-21", "cost_usd": 1.0}]),
+        ("closing_balance_usd", 50.0),
+    ],
+)
+def test_a_statement_of_other_types_is_refused(part: str, value: object) -> None:
+    with pytest.raises(TypeError):
+        to_statement({**STATEMENT, part: value})
+
+
+def test_what_is_available_is_not_reserved() -> None:
+    balance = from_row(
+        CreditBalance,
+        {
+            "org_id": ID,
+            "id": ID,
+            "balance_usd": Decimal("999999999999999999999999.000000000001"),
+            "reserved_usd": Decimal("0.000000000001"),
+            "low_balance_usd": None,
+            "is_low": False,
+            "movement_count": 1,
+            "created_at": NOON,
+            "updated_at": NOON,
+        },
+    )
+    assert balance.available_usd == Decimal(999999999999999999999999)
+
+
 MODELS = [
     Organization,
     Workflow,
@@ -202,6 +295,18 @@ MODELS = [
     AuthorizedItem,
     SettledItem,
     Finding,
+    CreditMovement,
+    CreditBalance,
+    CreditGrant,
+    Run,
+    Agent,
+    Task,
+    Step,
+    Reconciliation,
+    Statement,
+    StatementMovement,
+    ModelUsage,
+    DayUsage,
 ]
 
 

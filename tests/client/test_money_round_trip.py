@@ -86,3 +86,29 @@ def test_totals_are_the_exact_sum_of_the_costs(
         workflow = sync_client.upsert_intent_workflow(workflow_id, organization.id, {})
         assert workflow.total_ai_cost == sum(costs)
         assert sync_client.get_organization_monthly_ai_cost(organization.id) == sum(costs)
+
+
+@FEW
+@given(amount=AMOUNTS.filter(bool), cost=AMOUNTS)
+def test_what_is_paid_reserved_and_charged_returns_as_it_was_sent(
+    connection: psycopg.Connection,
+    sync_client: Client,
+    organization: Organization,
+    amount: Decimal,
+    cost: Decimal,
+) -> None:
+    with connection.transaction(force_rollback=True):
+        assert sync_client.purchase_credits(organization.id, amount, "a").amount_usd == amount
+        run = sync_client.start_run(
+            organization.id, 1, 1, input_cost_usd=amount, output_cost_usd=Decimal(0)
+        )
+        assert run.cost_estimated == run.input_cost_estimated == amount
+        (balance,) = sync_client.credit_balances(organization.id)
+        assert (balance.balance_usd, balance.reserved_usd) == (amount, amount)
+        sync_client.record_token_call(run.id, None, None, None, 1, 1, "gpt-4o", cost)
+        reconciled = sync_client.complete_run(run.id)
+        assert (reconciled.estimated_cost_usd, reconciled.actual_cost_usd) == (amount, cost)
+        assert reconciled.charge_amount_usd - reconciled.refund_amount_usd == cost - amount
+        month = sync_client.get_statement(organization.id, run.created_at.date())
+        assert month.closing_balance_usd == max(amount - cost, 0)
+        assert month.receivables_usd == max(cost - amount, 0)

@@ -387,9 +387,15 @@ class Billing(RuleBasedStateMachine):
             f" 0) + (select coalesce(sum(outstanding_usd), 0) from billing.receivables"
             f" where run_id = '{run.id}') from billing.billing_ledger where run_id = '{run.id}'"
         )
+        is_resolved = self.one(
+            "select exists (select from billing.token_reconciliations"
+            f" where run_id = '{run.id}' and status = 'RESOLVED')"
+        )
         answer, _ = self.ask(caller, "billing.dispute_reconciliation", run_id=run.id, notes="why")
-        assert answer == ("TS404" if run.status == "running" else "00000")
-        if run.status != "running":
+        assert answer == (
+            "TS404" if run.status == "running" else "TS410" if is_resolved else "00000"
+        )
+        if answer == "00000":
             refund = (paid * share).quantize(Decimal("1e-12"))
             arguments = {"run_id": run.id, "refund_usd": refund}
             assert self.ask(caller, "billing.resolve_dispute", **arguments)[0] == "00000"

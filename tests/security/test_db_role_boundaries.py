@@ -87,6 +87,7 @@ def open_organization(owner: Connection, name: str) -> Organization:
         "insert into tenancy.ventures (organization_id, name) values (%s, 'Venture') returning id",
         organization,
     )
+    run = one("select tests.bill(%s)", organization)
     hold = one("select tests.hold(%s, 1)", organization)
     one("select tests.price('m')")
     one(
@@ -95,7 +96,6 @@ def open_organization(owner: Connection, name: str) -> Organization:
         organization,
     )
     one("select id from pricing.set_markup(%s, 25)", organization)
-    run = one("select tests.bill(%s)", organization)
     return Organization(organization, workflow, venture, budget, hold, run, people)
 
 

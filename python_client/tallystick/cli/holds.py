@@ -1,13 +1,10 @@
 """The commands `tallystick holds ...`: money that is set aside for calls under way."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-import psycopg
 import typer
-from psycopg.rows import scalar_row
 
 from tallystick.cli.console import show
 from tallystick.cli.hold_table import listing
@@ -17,6 +14,7 @@ from tallystick.cli.target import (
     chosen_organization,
     connected,
 )
+from tallystick.cli.times import present_time
 from tallystick.client import Client
 from tallystick.figures import counted, usd
 from tallystick.organizations import find_organization
@@ -51,7 +49,7 @@ def list_holds(
         found = Client(connection).holds(
             payer.id, state=None if state == State.all else state, limit=limit
         )
-        now = _present_time(connection)
+        now = present_time(connection)
     show(listing(payer, found, now=now, limit=limit))
 
 
@@ -85,11 +83,3 @@ def expire(
         while closed := client.expire_holds(organization_id=payer_id, limit=_ROUND):
             expired += closed
     show(f"{counted(expired, 'hold')} expired.")
-
-
-def _present_time(connection: psycopg.Connection[tuple[object, ...]]) -> datetime:
-    """Return the time by the server's clock, as that of this machine may be off."""
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        now: datetime
-        (now,) = cursor.execute("select clock_timestamp()").fetchall()
-        return now

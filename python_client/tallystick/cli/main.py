@@ -7,13 +7,16 @@ import psycopg
 import typer
 
 from tallystick.cli.budgets import budgets
+from tallystick.cli.credits import credits_
 from tallystick.cli.demo import demo
 from tallystick.cli.doctor.command import doctor
 from tallystick.cli.holds import holds
 from tallystick.cli.prices import prices
 from tallystick.cli.replay import replay
 from tallystick.cli.report.command import report
+from tallystick.cli.runs import reconcile, runs
 from tallystick.cli.server import down, migrate, status, up
+from tallystick.cli.statement.command import statement
 from tallystick.cli.top.command import top
 from tallystick.cli.verify import verify
 from tallystick.local import LocalServerError
@@ -26,9 +29,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold a database password
 )
-for command in (up, down, status, migrate, replay, demo, report, top, verify, doctor):
+for command in (
+    up,
+    down,
+    status,
+    migrate,
+    replay,
+    demo,
+    report,
+    statement,
+    reconcile,
+    top,
+    verify,
+    doctor,
+):
     app.command()(command)
-for group in (budgets, holds, prices):
+for group in (budgets, holds, prices, credits_, runs):
     app.add_typer(group)
 
 

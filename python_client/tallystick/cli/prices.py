@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ from tallystick.cli.target import (
     chosen_organization,
     connected,
 )
+from tallystick.cli.times import utc
 from tallystick.client import Client
 from tallystick.errors import UnknownId
 from tallystick.pricing.genai import price_list
@@ -150,7 +151,7 @@ def set_price(
             provider,
             model,
             rates,
-            effective_from=_utc(start),
+            effective_from=utc(start),
             service_tier=tier,
             organization_id=payer,
         )
@@ -186,7 +187,7 @@ def set_markup(
     with connected(database_url) as connection:
         payer = chosen_organization(connection, organization)
         markup = Client(connection).set_markup(
-            payer.id, amount, provider=provider, model=model, effective_from=_utc(start)
+            payer.id, amount, provider=provider, model=model, effective_from=utc(start)
         )
     what = " ".join(filter(None, (markup.provider, markup.model))) or "all models"
     by = "no markup" if markup.percent is None else f"{markup.percent.normalize():+f} %"
@@ -282,7 +283,3 @@ def _lists(connection: AnyConnection) -> Text:
 def _rate(text: str) -> tuple[str, Decimal]:
     name, _, amount = text.partition("=")
     return name.strip(), dollars(amount.strip())
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)

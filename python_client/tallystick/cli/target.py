@@ -11,6 +11,7 @@ import typer
 from psycopg.rows import class_row
 
 from tallystick.cli.program import program
+from tallystick.cli.statement.sums import DoesNotAddUp
 from tallystick.errors import TallystickError
 from tallystick.local import LocalServer, LocalServerError
 from tallystick.organizations import (
@@ -41,6 +42,7 @@ OrganizationName = Annotated[
     str | None,
     typer.Option(
         "--organization",
+        "--org",
         help="Name or id; may be left out where there is only one.",
         show_default=False,
     ),
@@ -62,7 +64,14 @@ class NotFound(Exception):  # noqa: N818 - named after what happened
     """What a command is to work on is not there; the message says why."""
 
 
-_EXPECTED = (UsageFileError, OrganizationNotFound, OrganizationFrozen, NotFound, TallystickError)
+_EXPECTED = (
+    UsageFileError,
+    OrganizationNotFound,
+    OrganizationFrozen,
+    NotFound,
+    DoesNotAddUp,
+    TallystickError,
+)
 
 
 def database(url: str | None) -> str:

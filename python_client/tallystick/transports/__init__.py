@@ -5,10 +5,10 @@ exist, over psycopg (`tallystick.transports.psycopg`). One over supabase-py plug
 
 1. for a `Call` use ``client.schema(call.schema).rpc(call.function, call.arguments)``: arguments go
    by name and none is added. UUIDs, `Decimal`s and timedeltas go as text (`calls.as_text`), which
-   PostgREST casts, None as null, all else as JSON has it;
+   PostgREST casts, likewise times and days (``isoformat``), None as null, all else as JSON has it;
 2. for a `Read` use ``client.schema(read.schema).from_(read.relation)`` with ``.select(*columns)``,
-   an ``.eq`` per filter, an ``.order`` per column and ``.limit``; a server with a limit of its own
-   (Supabase: 1000 rows) is asked page by page;
+   an ``.eq`` per filter, an ``.order`` per column (``descending`` where it says so) and
+   ``.limit``; a server with a limit of its own (Supabase: 1000 rows) is asked page by page;
 3. read JSON with ``parse_float=decimal.Decimal`` (postgrest-py's default makes floats of money;
    the readers refuse a float with TypeError rather than use it);
 4. hand `read` a sequence of mappings: a composite result is one row, a set its rows, a scalar

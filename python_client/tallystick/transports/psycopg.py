@@ -200,7 +200,12 @@ def _statement(request: Request[T]) -> bytes:
     if isinstance(request, Call):
         return _compose_call(request.schema, request.function, tuple(request.arguments))
     return _compose_read(
-        request.schema, request.relation, request.columns, tuple(request.filters), request.order
+        request.schema,
+        request.relation,
+        request.columns,
+        tuple(request.filters),
+        request.order,
+        descending=request.descending,
     )
 
 
@@ -221,13 +226,16 @@ def _compose_read(
     columns: tuple[str, ...],
     filters: tuple[str, ...],
     order: tuple[str, ...],
+    *,
+    descending: bool,
 ) -> bytes:
     equal = (sql.SQL("{} = %s").format(sql.Identifier(name)) for name in filters)
+    column = sql.SQL("{} desc" if descending else "{}")
     query = sql.SQL("select {} from {} where {} order by {} limit %s").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.Identifier(schema, relation),
-        sql.SQL(" and ").join(equal),
-        sql.SQL(", ").join(map(sql.Identifier, order)),
+        sql.SQL(" and ").join([sql.SQL("true"), *equal]),
+        sql.SQL(", ").join(column.format(sql.Identifier(name)) for name in order),
     )
     return query.as_bytes(None)
 
@@ -248,6 +256,8 @@ def _parameter(value: Argument) -> object:
         return as_text(value)
     if isinstance(value, Mapping | list):
         return Jsonb(value, dumps=exact_json.dumps)
+    if isinstance(value, tuple):
+        return list(value)  # what psycopg sends as an array
     return value
 
 

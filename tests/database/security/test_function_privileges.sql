@@ -114,6 +114,7 @@ from (
   ('private.overdue_in_draw',                  '-    x    x      x    -     x'),
   ('private.is_run',                           '-    x    x      x    -     x'),
   ('private.resolve_organization_of_run',      '-    x    x      x    -     x'),
+  ('private.variance_status',                  '-    -    x      x    -     x'),
   ('private.verify_billing',                   '-    -    x      x    -     x'),
   ('private.verify_metering',                  '-    -    x      x    -     x'),
   -- arithmetic, text and errors: no table is read
@@ -153,6 +154,7 @@ from (
   ('private.scope_keys',                       '-    x    x      x    -     x'),
   ('private.scope_keys_of',                    '-    x    x      x    -     x'),
   ('private.uuid_v7',                          '-    x    x      x    -     x'),
+  ('private.uuid_v7_floor',                    '-    x    x      x    x     x'),
   ('private.uuid_v7_time',                     '-    x    x      x    -     x'),
   ('private.window_end',                       '-    x    x      x    x     x'),
   ('private.window_start',                     '-    x    x      x    x     x'),

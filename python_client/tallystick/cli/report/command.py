@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.console import show
+from tallystick.cli.files import write
 from tallystick.cli.report.bands import Band, read_bands
 from tallystick.cli.report.names import printable
 from tallystick.cli.report.spend import (
@@ -115,12 +116,7 @@ def _write(plot: Path, spent: Report, bands: list[Band]) -> None:
     # Only here, as it takes longer to import than everything else.
     from tallystick.cli.report.plot import draw
 
-    picture = draw(spent, bands, _kind(plot))
-    try:
-        plot.write_bytes(picture)
-    except OSError as error:
-        typer.echo(f"Error: the plot cannot be written to {plot}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
+    write(plot, draw(spent, bands, _kind(plot)), "the plot")
     typer.echo(f"Plot: {plot}")
 
 
