@@ -196,6 +196,10 @@ def assert_told(result: Result, first: Replay, second: Replay) -> None:
     text = " ".join(result.output.split())
     assert "WRONG" not in text
     assert "research-agent" in text
+    # Runs that were paid in advance: refunds and extra charges, and a statement of them.
+    assert "token reconciliation overestimate" in text
+    assert "token reconciliation underestimate" in text
+    assert "closing balance" in text
     # Every call that is counted as held by the agent's cap was, and no other.
     run = first.held.run
     assert 0 < run.count("over workflow cap") < len(run.outcomes)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tallystick import migrations
+from tallystick.cli.billed_runs import ORGANIZATION, bill_runs
 from tallystick.cli.host import Host, chosen_host
 from tallystick.cli.replay import prepare, replay_with_progress
 from tallystick.cli.target import clear_errors
@@ -38,7 +39,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Show everything on a sample: install, replay under caps, replay again, verify.
+    """Show everything on a sample: install, replay under caps, replay again, bill runs, verify.
 
     It uses a database of its own, tallystick_demo, and makes it anew each time.
     """
@@ -49,7 +50,13 @@ def demo(
             host = stack.enter_context(chosen_host(database_url))
         _install(console, host)
         first, second = _replay_twice(console, host)
-        _step(console, 4, "Prove the books")
+        _step(console, 4, "Pay in advance, run by run")
+        console.print(
+            f"{ORGANIZATION} buys credits. Each run reserves what it is expected to cost, and ends "
+            "with what it did cost: too much comes back as a refund, too little is charged.\n"
+        )
+        bill_runs(console, host.database(DATABASE), first.usage)
+        _step(console, 5, "Prove the books")
         verify(organization=None, database_url=host.database(DATABASE))
         _explain(console, host, first)
     if not (agrees(first) and agrees(second)):
@@ -107,7 +114,7 @@ def _write_sample() -> Path:
 
 def _explain(console: Console, host: Host, first: Replay) -> None:
     refused = first.held.run.count("over workflow cap")
-    _step(console, 5, "What you saw")
+    _step(console, 6, "What you saw")
     console.print(
         f"A research agent got into a loop. Its cap of ${WORKFLOW_LIMIT} held to the last digit, "
         f"with {_WORKERS} calls under way at once: {refused} were refused before they cost "
