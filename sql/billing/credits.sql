@@ -244,7 +244,7 @@ declare
   );
   v_movement billing.billing_ledger;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
   v_movement := private.find_movement(v_draft, v_amount, v_grant);
@@ -301,7 +301,7 @@ begin
     private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
   );
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
   v_grant := private.draft_grant(
@@ -349,7 +349,7 @@ declare
   v_parts private.grant_part[];
 begin
   v_draft.direction := case when p_amount_usd > 0 then 'credit' else 'debit' end;
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
   v_movement := private.find_movement(v_draft, v_amount);
@@ -443,7 +443,7 @@ as $$
 declare
   v_balance billing.credit_balances;
 begin
-  perform private.assert_member(p_org_id, array['owner', 'admin', 'finance']);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id), array['owner', 'admin', 'finance']);
   if p_low_balance_usd is not null then
     perform private.assert_money('p_low_balance_usd', p_low_balance_usd);
   end if;

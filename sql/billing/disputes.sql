@@ -139,7 +139,9 @@ begin
       perform private.raise_error('TS409', jsonb_build_object('run_id', p_run_id));
     end if;
     return v_reconciliation;
-  elsif v_reconciliation.status is distinct from 'DISPUTED' then
+  elsif v_reconciliation.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('run_id', p_run_id));
+  elsif v_reconciliation.status <> 'DISPUTED' then
     perform private.raise_error(
       'TS410', jsonb_build_object('run_id', p_run_id, 'state', v_reconciliation.status)
     );

@@ -97,8 +97,14 @@ comment on function private.shrink_draw(uuid, uuid, numeric) is
   'Gives back a part of what a draw has reserved.';
 
 -- Takes back what draws have reserved and neither spent nor hold, of all draws but p_except, and
--- closes those whose day is over and which no hold keeps. Under a gather, with the credits locked.
-create function private.take_back_draws(p_org_id uuid, p_time timestamptz, p_except uuid)
+-- closes those whose day is over and which no hold keeps; p_only_closes: just that. Under a gather,
+-- with the credits locked.
+create function private.take_back_draws(
+  p_org_id uuid,
+  p_time timestamptz,
+  p_except uuid,
+  p_only_closes boolean default false
+)
 returns void
 language plpgsql
 volatile
@@ -127,7 +133,7 @@ begin
   loop
     if v_draw.is_over and v_draw.held = 0 and not private.is_held(p_org_id, v_draw.id) then
       perform private.close_draw(p_org_id, v_draw.id, v_draw.settled);
-    elsif v_draw.remaining > 0 then
+    elsif v_draw.remaining > 0 and not p_only_closes then
       perform private.shrink_draw(p_org_id, v_draw.id, v_draw.remaining);
       update metering.budgets as b
       set limit_usd = b.limit_usd - v_draw.remaining
@@ -139,7 +145,7 @@ begin
 end
 $$;
 
-comment on function private.take_back_draws(uuid, timestamptz, uuid) is
+comment on function private.take_back_draws(uuid, timestamptz, uuid, boolean) is
   'Takes back what draws have reserved and do not need, and closes those that are over.';
 
 -- Charges a draw whose day is over for what its calls cost, and lets go of the rest. Under a
@@ -359,7 +365,7 @@ begin
       perform private.gather(v_org_id, '{}', v_now, v_now);
       perform private.lock_credits(v_org_id);
       v_before := private.count_open_draws(v_org_id);
-      perform private.take_back_draws(v_org_id, v_now, null);
+      perform private.take_back_draws(v_org_id, v_now, null, p_only_closes => true);
       v_closed := v_closed + v_before - private.count_open_draws(v_org_id);
     exception
       when lock_not_available then null;

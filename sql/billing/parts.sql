@@ -178,7 +178,7 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_ended text;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   if exists (
     select from billing.run_records as r
     where r.org_id = p_org_id and r.id = private.assert_id('p_id', p_id)

@@ -12,7 +12,7 @@ create table billing.token_records (
   step_id uuid not null,
   input_tokens private.token_count not null,
   output_tokens private.token_count not null,
-  total_tokens private.token_count not null,
+  total_tokens private.sum_of_counts not null,
   model private.label not null,
   cost_usd private.usd not null,
   is_estimated boolean not null default false,
@@ -22,7 +22,7 @@ create table billing.token_records (
   created_at timestamptz not null,
   updated_at timestamptz not null,
   constraint token_records_pkey primary key (org_id, id),
-  constraint check_token_sum check (total_tokens = input_tokens + output_tokens),
+  constraint check_token_sum check (total_tokens = input_tokens::bigint + output_tokens),
   constraint token_records_error_code_is_known
   check (
     error_code in (

@@ -139,7 +139,7 @@ $$;
 comment on function private.reserve_for_run(uuid, uuid, numeric, text, boolean) is
   'Reserves credits for a run; false where they do not suffice.';
 
--- Refuses a run for want of credits.
+-- Refuses a run for want of credits. What draws could give back is available too.
 create function private.refuse_for_credits(p_org_id uuid, p_amount numeric, p_model text)
 returns void
 language plpgsql
@@ -152,6 +152,8 @@ begin
     private.credit_facts(
       p_org_id, p_amount,
       private.sum_of_parts(private.free_parts(p_org_id, 1e24, p_model))
+      - private.available_credits(p_org_id)
+      + private.fundable(p_org_id, 'infinity', private.clock_now())
     )
   );
 end
@@ -240,7 +242,7 @@ declare
   v_waits boolean := false;
   v_skipped boolean := false;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   if p_name is not null then
     perform private.assert_text('p_name', p_name);
   end if;

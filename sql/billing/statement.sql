@@ -15,7 +15,7 @@ declare
   v_first date;
   v_opening numeric;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   if (p_month between '2000-01-01' and '9999-11-30') is not true then
     perform private.reject_argument('p_month', 'must be from 2000-01 to 9999-11');
   end if;

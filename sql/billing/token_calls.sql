@@ -17,7 +17,7 @@ begin
   ) values (
     p_usage.organization_id, p_usage.id, p_usage.run_id, p_call.agent_id, p_call.task_id,
     coalesce(p_call.step_id, p_usage.run_id), p_usage.prompt_tokens, p_usage.completion_tokens,
-    p_usage.prompt_tokens + p_usage.completion_tokens, p_usage.model, p_usage.cost,
+    p_usage.prompt_tokens::bigint + p_usage.completion_tokens, p_usage.model, p_usage.cost,
     p_call.error_code is not null, p_call.error_code, p_call.error_message,
     p_call.reported_total_tokens, p_usage.created_at, p_usage.created_at
   );
@@ -328,15 +328,15 @@ declare
   v_run_id uuid;
   v_model text;
 begin
-  select h.run_id, h.model into v_run_id, v_model
+  select h.run_id, coalesce(h.listed_model, h.model) into v_run_id, v_model
   from metering.holds as h where h.organization_id = p_run.org_id and h.id = p_hold_id;
   if not found then
-    select l.run_id, l.model into v_run_id, v_model
+    select l.run_id, coalesce(l.listed_model, l.model) into v_run_id, v_model
     from public.ai_usage_ledger as l where l.organization_id = p_run.org_id and l.id = p_hold_id;
   end if;
   if v_run_id is distinct from p_run.id then
     perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
-  elsif v_model <> p_model then
+  elsif v_model <> coalesce((private.find_listed(null, p_model)).model, p_model) then
     perform private.reject_argument('p_model', 'must be the model the hold is for');
   end if;
   perform private.settle_measured(

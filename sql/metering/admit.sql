@@ -61,7 +61,9 @@ begin
     -- window.
     v_time := greatest(v_now, v_coverage.latest_window);
     if v_time > v_now then
-      v_coverage := private.survey(v_organization_id, v_keys, v_time, v_now);
+      v_coverage := private.assert_covered(
+        p_hold, private.survey(v_organization_id, v_keys, v_time, v_now)
+      );
     end if;
     v_decision := private.denied_outright(p_hold, v_keys, v_coverage);
     if v_decision.decision is not null then

@@ -458,7 +458,9 @@ begin
     v_hold, private.survey(p_organization_id, v_keys, v_now, v_now)
   );
   if v_coverage.latest_window > v_now then
-    v_coverage := private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now);
+    v_coverage := private.assert_covered(
+      v_hold, private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now)
+    );
   end if;
   if v_estimate.reason is not null then
     return private.denied_as_unpriced(v_estimate);

@@ -412,7 +412,7 @@ begin
   end if;
   v_measured.prompt_tokens := private.prompt_tokens(v_measured.counts);
   v_measured.completion_tokens := private.completion_tokens(v_measured.counts);
-  if v_measured.prompt_tokens + v_measured.completion_tokens > 2147483647 then
+  if greatest(v_measured.prompt_tokens, v_measured.completion_tokens) > 2147483647 then
     perform private.reject_argument(p_argument, 'must sum to at most 2147483647 tokens');
   end if;
   return v_measured;

@@ -3347,7 +3347,9 @@ begin
     -- window.
     v_time := greatest(v_now, v_coverage.latest_window);
     if v_time > v_now then
-      v_coverage := private.survey(v_organization_id, v_keys, v_time, v_now);
+      v_coverage := private.assert_covered(
+        p_hold, private.survey(v_organization_id, v_keys, v_time, v_now)
+      );
     end if;
     v_decision := private.denied_outright(p_hold, v_keys, v_coverage);
     if v_decision.decision is not null then
@@ -3902,7 +3904,9 @@ begin
     v_hold, private.survey(p_organization_id, v_keys, v_now, v_now)
   );
   if v_coverage.latest_window > v_now then
-    v_coverage := private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now);
+    v_coverage := private.assert_covered(
+      v_hold, private.survey(p_organization_id, v_keys, v_coverage.latest_window, v_now)
+    );
   end if;
   if v_estimate.reason is not null then
     return private.denied_as_unpriced(v_estimate);

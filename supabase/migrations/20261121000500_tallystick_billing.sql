@@ -167,7 +167,7 @@ create table billing.token_records (
   step_id uuid not null,
   input_tokens private.token_count not null,
   output_tokens private.token_count not null,
-  total_tokens private.token_count not null,
+  total_tokens private.sum_of_counts not null,
   model private.label not null,
   cost_usd private.usd not null,
   is_estimated boolean not null default false,
@@ -177,7 +177,7 @@ create table billing.token_records (
   created_at timestamptz not null,
   updated_at timestamptz not null,
   constraint token_records_pkey primary key (org_id, id),
-  constraint check_token_sum check (total_tokens = input_tokens + output_tokens),
+  constraint check_token_sum check (total_tokens = input_tokens::bigint + output_tokens),
   constraint token_records_error_code_is_known
   check (
     error_code in (
@@ -1641,7 +1641,7 @@ declare
   );
   v_movement billing.billing_ledger;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
   v_movement := private.find_movement(v_draft, v_amount, v_grant);
@@ -1698,7 +1698,7 @@ begin
     private.assert_key('p_idempotency_key', p_idempotency_key),
     p_created_by => private.assert_text('p_created_by', p_created_by)
   );
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
   v_grant := private.draft_grant(
@@ -1746,7 +1746,7 @@ declare
   v_parts private.grant_part[];
 begin
   v_draft.direction := case when p_amount_usd > 0 then 'credit' else 'debit' end;
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   perform private.open_credits(p_org_id);
   perform private.lock_credits(p_org_id);
   v_movement := private.find_movement(v_draft, v_amount);
@@ -1840,7 +1840,7 @@ as $$
 declare
   v_balance billing.credit_balances;
 begin
-  perform private.assert_member(p_org_id, array['owner', 'admin', 'finance']);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id), array['owner', 'admin', 'finance']);
   if p_low_balance_usd is not null then
     perform private.assert_money('p_low_balance_usd', p_low_balance_usd);
   end if;
@@ -1975,8 +1975,14 @@ comment on function private.shrink_draw(uuid, uuid, numeric) is
   'Gives back a part of what a draw has reserved.';
 
 -- Takes back what draws have reserved and neither spent nor hold, of all draws but p_except, and
--- closes those whose day is over and which no hold keeps. Under a gather, with the credits locked.
-create function private.take_back_draws(p_org_id uuid, p_time timestamptz, p_except uuid)
+-- closes those whose day is over and which no hold keeps; p_only_closes: just that. Under a gather,
+-- with the credits locked.
+create function private.take_back_draws(
+  p_org_id uuid,
+  p_time timestamptz,
+  p_except uuid,
+  p_only_closes boolean default false
+)
 returns void
 language plpgsql
 volatile
@@ -2005,7 +2011,7 @@ begin
   loop
     if v_draw.is_over and v_draw.held = 0 and not private.is_held(p_org_id, v_draw.id) then
       perform private.close_draw(p_org_id, v_draw.id, v_draw.settled);
-    elsif v_draw.remaining > 0 then
+    elsif v_draw.remaining > 0 and not p_only_closes then
       perform private.shrink_draw(p_org_id, v_draw.id, v_draw.remaining);
       update metering.budgets as b
       set limit_usd = b.limit_usd - v_draw.remaining
@@ -2017,7 +2023,7 @@ begin
 end
 $$;
 
-comment on function private.take_back_draws(uuid, timestamptz, uuid) is
+comment on function private.take_back_draws(uuid, timestamptz, uuid, boolean) is
   'Takes back what draws have reserved and do not need, and closes those that are over.';
 
 -- Charges a draw whose day is over for what its calls cost, and lets go of the rest. Under a
@@ -2237,7 +2243,7 @@ begin
       perform private.gather(v_org_id, '{}', v_now, v_now);
       perform private.lock_credits(v_org_id);
       v_before := private.count_open_draws(v_org_id);
-      perform private.take_back_draws(v_org_id, v_now, null);
+      perform private.take_back_draws(v_org_id, v_now, null, p_only_closes => true);
       v_closed := v_closed + v_before - private.count_open_draws(v_org_id);
     exception
       when lock_not_available then null;
@@ -2528,7 +2534,7 @@ $$;
 comment on function private.reserve_for_run(uuid, uuid, numeric, text, boolean) is
   'Reserves credits for a run; false where they do not suffice.';
 
--- Refuses a run for want of credits.
+-- Refuses a run for want of credits. What draws could give back is available too.
 create function private.refuse_for_credits(p_org_id uuid, p_amount numeric, p_model text)
 returns void
 language plpgsql
@@ -2541,6 +2547,8 @@ begin
     private.credit_facts(
       p_org_id, p_amount,
       private.sum_of_parts(private.free_parts(p_org_id, 1e24, p_model))
+      - private.available_credits(p_org_id)
+      + private.fundable(p_org_id, 'infinity', private.clock_now())
     )
   );
 end
@@ -2629,7 +2637,7 @@ declare
   v_waits boolean := false;
   v_skipped boolean := false;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   if p_name is not null then
     perform private.assert_text('p_name', p_name);
   end if;
@@ -3037,7 +3045,7 @@ declare
   v_now constant timestamptz := private.clock_now();
   v_ended text;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   if exists (
     select from billing.run_records as r
     where r.org_id = p_org_id and r.id = private.assert_id('p_id', p_id)
@@ -3109,7 +3117,7 @@ begin
   ) values (
     p_usage.organization_id, p_usage.id, p_usage.run_id, p_call.agent_id, p_call.task_id,
     coalesce(p_call.step_id, p_usage.run_id), p_usage.prompt_tokens, p_usage.completion_tokens,
-    p_usage.prompt_tokens + p_usage.completion_tokens, p_usage.model, p_usage.cost,
+    p_usage.prompt_tokens::bigint + p_usage.completion_tokens, p_usage.model, p_usage.cost,
     p_call.error_code is not null, p_call.error_code, p_call.error_message,
     p_call.reported_total_tokens, p_usage.created_at, p_usage.created_at
   );
@@ -3420,15 +3428,15 @@ declare
   v_run_id uuid;
   v_model text;
 begin
-  select h.run_id, h.model into v_run_id, v_model
+  select h.run_id, coalesce(h.listed_model, h.model) into v_run_id, v_model
   from metering.holds as h where h.organization_id = p_run.org_id and h.id = p_hold_id;
   if not found then
-    select l.run_id, l.model into v_run_id, v_model
+    select l.run_id, coalesce(l.listed_model, l.model) into v_run_id, v_model
     from public.ai_usage_ledger as l where l.organization_id = p_run.org_id and l.id = p_hold_id;
   end if;
   if v_run_id is distinct from p_run.id then
     perform private.raise_error('TS404', jsonb_build_object('hold_id', p_hold_id));
-  elsif v_model <> p_model then
+  elsif v_model <> coalesce((private.find_listed(null, p_model)).model, p_model) then
     perform private.reject_argument('p_model', 'must be the model the hold is for');
   end if;
   perform private.settle_measured(
@@ -4001,7 +4009,9 @@ begin
       perform private.raise_error('TS409', jsonb_build_object('run_id', p_run_id));
     end if;
     return v_reconciliation;
-  elsif v_reconciliation.status is distinct from 'DISPUTED' then
+  elsif v_reconciliation.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('run_id', p_run_id));
+  elsif v_reconciliation.status <> 'DISPUTED' then
     perform private.raise_error(
       'TS410', jsonb_build_object('run_id', p_run_id, 'state', v_reconciliation.status)
     );
@@ -4171,7 +4181,7 @@ declare
   v_first date;
   v_opening numeric;
 begin
-  perform private.assert_member(p_org_id);
+  perform private.assert_member(private.assert_id('p_org_id', p_org_id));
   if (p_month between '2000-01-01' and '9999-11-30') is not true then
     perform private.reject_argument('p_month', 'must be from 2000-01 to 9999-11');
   end if;
@@ -4898,7 +4908,7 @@ private.fundable(uuid, timestamptz, timestamptz),
 private.overdue_in_draw(uuid, uuid, timestamptz),
 private.is_held(uuid, uuid),
 private.shrink_draw(uuid, uuid, numeric),
-private.take_back_draws(uuid, timestamptz, uuid),
+private.take_back_draws(uuid, timestamptz, uuid, boolean),
 private.close_draw(uuid, uuid, numeric),
 private.open_draw(uuid, timestamptz),
 private.fund_draw(uuid, timestamptz, numeric),

@@ -1,6 +1,6 @@
 -- Whoever owns the tables can break anything: every check is broken once, and named.
 begin;
-select plan(43);
+select plan(87);
 
 insert into tenancy.organizations (id, name, time_zone) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme', 'Asia/Kathmandu'),
@@ -286,6 +286,303 @@ select results_eq(
 select is_empty(
   $$select * from audit.verify_integrity('a0000000-0000-4000-8000-000000000000')$$,
   'and one organization can be verified apart'
+);
+
+-- Billing ------------------------------------------------------------------------------------------
+
+-- D has a run of each kind, a draw that is closed and one that is open; E owes something still.
+alter table metering.workflows enable trigger user;
+alter table tenancy.organizations enable trigger user;
+select tests.freeze_clock('2026-03-10 12:00+00');
+insert into tenancy.organizations (id, name) values
+('d0000000-0000-4000-8000-000000000000', 'Delta'), ('e0000000-0000-4000-8000-000000000000', 'Echo');
+insert into metering.workflows (organization_id, id) values
+('d0000000-0000-4000-8000-000000000000', 'd0000000-0000-4000-8000-000000000001');
+create temp table billed as
+select
+  tests.bill('d0000000-0000-4000-8000-000000000000') as ended,
+  null::uuid as running, null::uuid as modelled, null::uuid as refunded, null::uuid as owing,
+  null::uuid as closed_draw, null::uuid as open_draw;
+update billed set running = r.id
+from billing.run_records as r
+where r.org_id = 'd0000000-0000-4000-8000-000000000000' and r.status = 'running';
+select tests.spend('d0000000-0000-4000-8000-000000000001', 0.5);
+select tests.call(ended, 0.01) from billed;
+update billed set refunded = tests.run('d0000000-0000-4000-8000-000000000000', 2);
+select tests.call(refunded, 0.5) from billed;
+select c.id from billed, billing.complete_run(refunded) as c;
+update billed set modelled = (
+  billing.start_run('d0000000-0000-4000-8000-000000000000', 1, 1, 'm', 1, 0)
+).id;
+select tests.freeze_clock('2026-03-11 12:00+00');
+select billing.close_draws('d0000000-0000-4000-8000-000000000000');
+select tests.hold('d0000000-0000-4000-8000-000000000000', 0.25);
+update billed set
+  closed_draw = (select d.id from billing.draws as d where d.status = 'closed'),
+  open_draw = (select d.id from billing.draws as d where d.status = 'open');
+select tests.buy('e0000000-0000-4000-8000-000000000000', 0.1);
+update billed set owing = tests.run('e0000000-0000-4000-8000-000000000000', 0.02);
+select tests.call(owing, 0.15) from billed;
+select c.id from billed, billing.complete_run(owing) as c;
+select c.id from billed, billing.dispute_reconciliation(owing) as c;
+select c.id from billed, billing.resolve_dispute(owing, 0.03) as c;
+select is_empty(
+  $$select f.* from unnest(array[
+      'd0000000-0000-4000-8000-000000000000', 'e0000000-0000-4000-8000-000000000000'
+    ]::uuid[]) as o (id), audit.verify_integrity(o.id) as f$$,
+  'nothing is wrong with what is billed'
+);
+
+set constraints all immediate;
+alter table billing.billing_ledger disable trigger user;
+alter table billing.credit_balance_history disable trigger user;
+alter table billing.grant_movements disable trigger user;
+alter table billing.credit_grants disable trigger user;
+alter table billing.credit_balances disable trigger user;
+alter table billing.receivables disable trigger user;
+alter table billing.token_records disable trigger user;
+alter table billing.token_reconciliations disable trigger user;
+alter table billing.run_records disable trigger user;
+alter table audit.event_log disable trigger user;
+create temp table billing_found (check_name text);
+create function pg_temp.bills(p_break text, p_expected text[], p_description text)
+returns text language plpgsql as $$
+declare
+  v_found text[];
+begin
+  begin
+    execute p_break;
+    select array_agg(distinct f.check_name order by f.check_name) into v_found
+    from unnest(array[
+      'd0000000-0000-4000-8000-000000000000', 'e0000000-0000-4000-8000-000000000000'
+    ]::uuid[]) as o (id), audit.verify_integrity(o.id) as f;
+    raise exception using errcode = 'TS000';
+  exception when sqlstate 'TS000' then
+    null;
+  end;
+  insert into billing_found select unnest(v_found);
+  return extensions.is(v_found, p_expected, p_description);
+end
+$$;
+
+-- Credits.
+select pg_temp.bills(
+  $$update billing.credit_balances set balance_usd = balance_usd + 0.000000000001
+    where org_id = 'd0000000-0000-4000-8000-000000000000'$$,
+  array['balance_equals_grants', 'balance_equals_history', 'balance_equals_ledger'],
+  'a balance that is a trillionth too high'
+);
+select pg_temp.bills(
+  $$update billing.billing_ledger set amount_usd = amount_usd + 0.000000000001
+    where org_id = 'd0000000-0000-4000-8000-000000000000' and amount_usd = 100$$,
+  array['balance_equals_ledger', 'movement_is_of_grants'], 'a purchase that grew'
+);
+select pg_temp.bills(
+  $$update billing.credit_balance_history as h
+    set balance_after_usd = balance_after_usd + 1, change_usd = change_usd + 1
+    from billing.credit_balances as b where b.org_id = h.org_id and b.movement_count = h.movement
+      and h.org_id = 'd0000000-0000-4000-8000-000000000000'$$,
+  array['balance_equals_history'], 'a history that ends otherwise'
+);
+select pg_temp.bills(
+  $$update billing.credit_balance_history
+    set balance_before_usd = balance_before_usd + 1, balance_after_usd = balance_after_usd + 1
+    where org_id = 'd0000000-0000-4000-8000-000000000000' and movement = 3$$,
+  array['history_is_a_chain'], 'a history that leaps'
+);
+select pg_temp.bills(
+  $$update billing.credit_balance_history as h set movement = movement + 1
+    from billing.credit_balances as b where b.org_id = h.org_id and b.movement_count = h.movement$$,
+  array['history_has_no_gap'], 'a movement that is missing'
+);
+select pg_temp.bills(
+  $$delete from billing.credit_balance_history as h
+    using billing.credit_balances as b where b.org_id = h.org_id and b.movement_count = h.movement
+      and h.org_id = 'd0000000-0000-4000-8000-000000000000'$$,
+  array['balance_equals_history', 'history_has_no_gap'], 'a last row that was deleted'
+);
+select pg_temp.bills(
+  $$insert into billing.billing_ledger (
+      org_id, transaction_type, amount_usd, direction, reason, created_at
+    ) values ('d0000000-0000-4000-8000-000000000000', 'promo', 1, 'credit', 'r', now())$$,
+  array['balance_equals_ledger', 'every_movement_is_in_history', 'movement_is_of_grants',
+    'movement_left_an_event'], 'a movement that nothing follows from'
+);
+select pg_temp.bills(
+  $$update billing.credit_grants set remaining_usd = remaining_usd - 0.000000000001
+    where org_id = 'd0000000-0000-4000-8000-000000000000' and amount_usd = 100$$,
+  array['balance_equals_grants', 'grant_is_what_moved'], 'a grant that shrank'
+);
+select pg_temp.bills(
+  $$update billing.credit_grants set amount_usd = amount_usd + 1
+    where org_id = 'd0000000-0000-4000-8000-000000000000' and amount_usd = 100$$,
+  array['grant_is_its_first_movement'], 'a grant that was another'
+);
+select pg_temp.bills(
+  $$update billing.grant_movements set change_usd = change_usd + 0.000000000001
+    where change_usd = 100$$,
+  array['grant_is_its_first_movement', 'grant_is_what_moved', 'movement_is_of_grants'],
+  'a part of a movement that grew'
+);
+select pg_temp.bills(
+  $$update metering.budgets set prepaid_since = null
+    where id = 'd0000000-0000-4000-8000-000000000000'$$,
+  array['prepaid_is_who_has_credits'], 'credits of an organization that does not pay in advance'
+);
+
+-- Reservations.
+select pg_temp.bills(
+  $$update billing.credit_balances set reserved_usd = reserved_usd - 0.000000000001
+    where org_id = 'd0000000-0000-4000-8000-000000000000'$$,
+  array['reserved_equals_grants', 'reserved_funds_runs_and_draws'], 'a reservation that shrank'
+);
+select pg_temp.bills(
+  $$update billing.credit_grants set reserved_usd = reserved_usd - 0.000000000001
+    where org_id = 'd0000000-0000-4000-8000-000000000000' and amount_usd = 100$$,
+  array['reservation_is_of_grants', 'reserved_equals_grants'], 'of a grant'
+);
+select pg_temp.bills(
+  $$update billing.credit_reservations set amount_usd = amount_usd + 0.000000000001
+    from billed where subject_id = running$$,
+  array['reservation_is_of_grants', 'reservation_is_the_limit'], 'of a run'
+);
+select pg_temp.bills(
+  $$update billing.draws set reserved_usd = reserved_usd + 0.000000000001
+    from billed where id = open_draw$$,
+  array['funded_thing_has_its_budget', 'reservation_is_the_limit'], 'of a draw'
+);
+select pg_temp.bills(
+  $$update metering.budgets set limit_usd = limit_usd + 0.000000000001
+    from billed where id = running$$,
+  array['funded_thing_has_its_budget', 'remainder_equals_limit_less_use',
+    'reserved_funds_runs_and_draws'], 'a run that may spend more than is reserved'
+);
+select pg_temp.bills(
+  $$delete from metering.budget_slots using billed where budget_id = modelled;
+    delete from metering.budgets using billed where id = modelled$$,
+  array['funded_thing_has_its_budget', 'reserved_funds_runs_and_draws'], 'a run without its budget'
+);
+
+-- Runs and their calls.
+select pg_temp.bills(
+  $$update billing.token_records set input_tokens = input_tokens + 1, total_tokens = total_tokens + 1
+    from billed where run_id = running$$,
+  array['record_is_its_usage'], 'other tokens than were used'
+);
+select pg_temp.bills(
+  $$update billing.token_records set cost_usd = cost_usd + 0.000000000001
+    from billed where run_id = refunded$$,
+  array['reconciliation_is_what_happened', 'record_is_its_usage', 'run_is_charged_what_it_used'],
+  'another cost'
+);
+select pg_temp.bills(
+  $$delete from billing.token_records using billed where run_id = running$$,
+  array['record_is_its_usage'], 'a call without its record'
+);
+select pg_temp.bills(
+  $$update billing.token_records set run_id = modelled, step_id = modelled, agent_id = null,
+      task_id = null
+    from billed where run_id = running$$,
+  array['record_is_its_usage'], 'a record of another run'
+);
+select pg_temp.bills(
+  $$update billing.token_records set $$ || v.change || $$ from billed where run_id = running$$,
+  array['part_is_of_its_run'], v.description
+)
+from (
+  values
+  ('step_id = ended', 'a step of another run'),
+  ('agent_id = gen_random_uuid()', 'an agent that is not there'),
+  ('task_id = gen_random_uuid()', 'a task that is not there')
+) as v (change, description);
+select pg_temp.bills(
+  $$update billing.run_records set status = 'completed', completed_at = now()
+    from billed where id = running$$,
+  array['ended_run_is_reconciled', 'reservation_is_the_limit', 'run_is_charged_what_it_used'],
+  'a run that ended by itself'
+);
+select pg_temp.bills(
+  $$delete from billing.token_reconciliations using billed where run_id = refunded$$,
+  array['ended_run_is_reconciled'], 'a reconciliation that was deleted'
+);
+select pg_temp.bills(
+  $$update metering.budgets set only_model = 'n' from billed where id = modelled$$,
+  array['run_calls_its_model'], 'a run that calls another model'
+);
+select pg_temp.bills(
+  $$update billing.token_reconciliations set $$ || v.change || $$ from billed where run_id = $$ || v.run,
+  array['reconciliation_is_what_happened'], v.description
+)
+from (
+  values
+  ($$status = 'RECONCILED'$$, 'ended', 'a status that was made better'),
+  ('variance_pct = variance_pct + 0.0001', 'ended', 'another variance'),
+  ('actual_cost_usd = actual_cost_usd + 0.000000000001', 'ended', 'another cost than the calls had'),
+  ('estimated_cost_usd = estimated_cost_usd + 1', 'ended', 'another estimate'),
+  ('refund_amount_usd = refund_amount_usd - 0.000000000001', 'refunded', 'another refund'),
+  ('charge_amount_usd = charge_amount_usd + 0.000000000001', 'ended', 'another charge')
+) as v (change, run, description);
+select pg_temp.bills(
+  $$update billing.billing_ledger set amount_usd = amount_usd + 1
+    from billed where run_id = refunded and reason = 'token_reconciliation_overestimate'$$,
+  array['balance_equals_ledger', 'movement_is_of_grants', 'reconciliation_is_what_happened',
+    'refunds_are_within_charges', 'run_is_charged_what_it_used'], 'more refunded than charged'
+);
+select pg_temp.bills(
+  $$update billing.billing_ledger set run_id = null
+    from billed where run_id = refunded and reason = 'run_charge'$$,
+  array['movement_left_an_event', 'refunds_are_within_charges', 'run_is_charged_what_it_used'],
+  'a charge of no run'
+);
+
+-- Draws and what is owed.
+select pg_temp.bills(
+  $$update billing.draws set cost_incurred = cost_incurred + 0.000000000001
+    from billed where id = closed_draw$$,
+  array['draw_is_charged_what_it_cost', 'draws_are_what_was_spent'], 'a draw that cost more'
+);
+select pg_temp.bills(
+  $$update billing.billing_ledger set reason = 'r' from billed where draw_id = closed_draw$$,
+  array['draw_is_charged_what_it_cost'], 'a draw that was charged something else'
+);
+select pg_temp.bills(
+  $$update billing.receivables set outstanding_usd = outstanding_usd - 0.000000000001
+    where outstanding_usd > 0$$,
+  array['receivable_is_collected_or_owed', 'run_is_charged_what_it_used'],
+  'a debt that nobody paid'
+);
+select pg_temp.bills(
+  $$update billing.receivables set waived_usd = 0.000000000001, outstanding_usd = 0,
+      amount_usd = amount_usd + 0.000000000001
+    from billed where run_id = ended$$,
+  array['reconciliation_is_what_happened', 'run_is_charged_what_it_used',
+    'waived_is_what_was_disputed'], 'one that was waived without a dispute'
+);
+select pg_temp.bills(
+  $$update billing.token_reconciliations
+    set status = 'DISPUTED', resolved_at = null, dispute_refund_usd = null
+    from billed where run_id = owing$$,
+  array['waived_is_what_was_disputed'], 'or before it was resolved'
+);
+
+-- The event log.
+select pg_temp.bills(
+  $$delete from audit.event_log where organization_id = 'd0000000-0000-4000-8000-000000000000'
+    and tool_name = 'billing.refund'$$,
+  array['movement_left_an_event'], 'an event that was deleted'
+);
+select set_eq(
+  'select check_name from billing_found where check_name <> ''remainder_equals_limit_less_use''',
+  $$select (regexp_matches(
+      prosrc, '^ +\(?''([a-z_]+)'', (?:(?:coalesce\()?\w+\.org(?:anization)?_id|t\.\w+)', 'gm'))[1]
+    from pg_proc where oid = 'private.verify_billing(uuid)'::regprocedure$$,
+  'every check of billing was broken'
+);
+select is_empty(
+  $$select f.* from unnest(array[
+      'd0000000-0000-4000-8000-000000000000', 'e0000000-0000-4000-8000-000000000000'
+    ]::uuid[]) as o (id), audit.verify_integrity(o.id) as f$$,
+  'and mended again'
 );
 
 select * from finish();

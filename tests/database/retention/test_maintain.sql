@@ -1,5 +1,5 @@
 begin;
-select plan(13);
+select plan(15);
 
 select tests.freeze_clock('2031-01-31 23:59:59+00');
 select lives_ok($$select private.maintain()$$, 'maintain runs on the last day of a month');
@@ -78,9 +78,11 @@ select ok(private.schedule_maintenance(), 'with pg_cron something is');
 select results_eq(
   $$select name, command, schedule from cron.job order by name$$,
   $$values
+    ('tallystick-close-draws', 'select billing.close_draws()', '* * * * *'),
+    ('tallystick-expire-credits', 'select billing.expire_credits()', '* * * * *'),
     ('tallystick-expire-holds', 'select metering.expire_holds()', '* * * * *'),
     ('tallystick-maintain', 'select private.maintain()', '17 3 * * *')$$,
-  'holds expire every minute, and maintain runs every day'
+  'what is overdue goes every minute, and maintain runs every day'
 );
 select lives_ok(
   format('do $do$ begin perform * from (%s) as job; end $do$', command),
