@@ -204,6 +204,9 @@ create index idx_token_reconciliations_needs_review on billing.token_reconciliat
 where status in ('NEEDS_REVIEW', 'CRITICAL', 'DISPUTED');
 create index idx_token_reconciliations_critical on billing.token_reconciliations (run_id)
 where status = 'CRITICAL';
+-- How far off, whichever way: what the document's query and view are ordered by.
+create index idx_token_reconciliations_abs_variance
+on billing.token_reconciliations ((abs(variance_pct)) desc);
 create index idx_token_reconciliations_status_created
 on billing.token_reconciliations (status, created_at desc);
 
