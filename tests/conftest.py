@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--brief",
         action="store_true",
-        help="20 seconds of mixed load instead of a minute: for one more version of Postgres",
+        help="20 seconds of mixed load instead of a minute, fewer histories: for one more Postgres",
     )
 
 
