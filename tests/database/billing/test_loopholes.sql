@@ -1,6 +1,6 @@
 -- Ways around paying, each tried: what is spent is charged, or it is not granted.
 begin;
-select plan(24);
+select plan(26);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 select tests.price('m');
@@ -114,6 +114,7 @@ select (
   )
 ).hold_id as hold
 from scene;
+select tests.settle(tests.hold(org, 1, 'm'), 0.75) from scene;
 select tests.freeze_clock('2026-03-11 00:02+00');
 select is(billing.close_draws(), 0, 'a hold of nothing keeps its draw open');
 select is(
@@ -136,6 +137,8 @@ select is(
 select is(
   (select array_agg(d.status) from billing.draws as d), array['open'], 'it is one draw'
 );
+select tests.settle(h.id, 0.5)
+from metering.holds as h where h.state = 'open' and h.held_usd = 1;
 create temporary table ended as select tests.run(org, 1) as run from scene;
 select billing.complete_run(run) from ended;
 select tests.freeze_clock('2026-03-10 11:59+00');
@@ -144,6 +147,16 @@ select tests.call(run, 0.125) from ended;
 select is(
   (select b.balance - c.balance from before_this as b, scene, tests.credits(org) as c), 0.125,
   'late usage is charged though the clock is behind the first credits'
+);
+select tests.freeze_clock('2026-03-11 00:02+00');
+select is(billing.close_draws(), 1, 'the draw is closed again');
+select results_eq(
+  $$
+    select d.cost_incurred::numeric, sum(l.amount_usd)
+    from billing.draws as d inner join billing.billing_ledger as l on l.draw_id = d.id
+    group by d.org_id, d.id
+  $$,
+  'values (1.25, 1.25)', 'and has charged all that it cost'
 );
 select is_empty('select * from audit.verify_integrity()', 'all of that agrees');
 

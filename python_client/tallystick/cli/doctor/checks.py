@@ -24,7 +24,12 @@ ENOUGH_TRUST = timedelta(days=30)  # left of a price list
 OVERDUE = timedelta(minutes=5)  # longer than a sweep each minute leaves any hold
 LONG = timedelta(seconds=60)
 _NAMED = 5  # long transactions that are named one by one
-_JOBS = ("tallystick-maintain", "tallystick-expire-holds")
+_JOBS = (
+    "tallystick-maintain",
+    "tallystick-expire-holds",
+    "tallystick-close-draws",
+    "tallystick-expire-credits",
+)
 _SCHEDULE = "select private.schedule_maintenance();"
 
 _PARTITIONS: LiteralString = """
@@ -145,14 +150,15 @@ def partitions(connection: AnyConnection) -> Iterator[Diagnosis]:
 
 
 def scheduler(connection: AnyConnection) -> Iterator[Diagnosis]:
-    """Say whether pg_cron keeps partitions ahead and sweeps holds, or somebody else must."""
+    """Say whether pg_cron keeps partitions ahead and sweeps what is over, or somebody else must."""
     (cron,) = _rows(connection, _CRON)
     if not cron["is_there"]:
         remedy = f"create extension pg_cron; {_SCHEDULE}"
         yield advice(
             "scheduler",
-            "pg_cron is not installed: by other means, run private.maintain() daily and "
-            "metering.expire_holds() each minute",
+            "pg_cron is not installed: by other means, run private.maintain() daily, and "
+            "metering.expire_holds(), billing.close_draws() and billing.expire_credits() each "
+            "minute",
             remedy if cron["is_available"] else None,
         )
         return
