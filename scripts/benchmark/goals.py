@@ -91,6 +91,8 @@ GOALS: Final = [
         "pair_hot_workflow",
         base="pair_hot_organization",
     ),
+    Goal("pair paid in advance against the pair", "≥", 0.80, "pair_draw", base="pair_uncontended"),
+    Goal("pair in runs against the pair", "≥", 0.80, "pair_run", base="pair_uncontended"),
     Goal("refusals", "≥", 2, "refusals"),
     Goal("bytes of WAL per refusal", "<", 1, "refusals", base=None, of=wal),
     Goal(f"rows settled in batches of {BATCH_SIZE}", "≥", 8, "settle_batch"),
