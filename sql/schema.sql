@@ -142,6 +142,16 @@
 -- who sees and changes what
 \ir billing/access.sql
 
+-- JOURNAL: receipts that are revised, never edited
+-- the events, which revision of each is current, who may read it
+\ir journal/tables.sql
+-- assert, amend, void, restate; what may follow what
+\ir journal/functions.sql
+-- what is current, by domain
+\ir journal/views.sql
+-- who reads and writes it
+\ir journal/access.sql
+
 -- RETENTION: what must be there ahead of time, what need not be kept
 -- maintain, daily where pg_cron is installed
 \ir retention/functions.sql

@@ -27,6 +27,7 @@ from tallystick.models import (
     CreditMovement,
     CurrentPrice,
     Decision,
+    Event,
     Finding,
     Hold,
     Markup,
@@ -58,6 +59,8 @@ from tallystick.models import (
 __all__ = [
     "acknowledge_events",
     "adjust_credits",
+    "amend_event",
+    "assert_event",
     "authorize_spend",
     "authorize_spend_batch",
     "budgets",
@@ -70,10 +73,12 @@ __all__ = [
     "create_organization",
     "credit_balances",
     "credit_grants",
+    "current_events",
     "dispute_reconciliation",
     "end_part",
     "estimate_spend",
     "estimate_workflow_cost_limit",
+    "event_revisions",
     "expire_credits",
     "expire_holds",
     "extend_hold",
@@ -95,6 +100,7 @@ __all__ = [
     "release_spend",
     "remove_budget",
     "resolve_dispute",
+    "restate_event",
     "runs",
     "set_budget",
     "set_low_balance",
@@ -110,6 +116,7 @@ __all__ = [
     "unfreeze",
     "upsert_intent_workflow",
     "verify_integrity",
+    "void_event",
     "waiting_budgets",
 ]
 
@@ -514,7 +521,7 @@ def upsert_intent_workflow(
         _given(
             p_id=_uuid(workflow_id),
             p_organization_id=_uuid(organization_id),
-            p_workflow_data=_document(workflow_data),
+            p_workflow_data=_document("workflow_data", workflow_data),
         ),
         One(Workflow),
     )
@@ -1200,6 +1207,156 @@ def get_statement(org_id: UUID, month: date) -> Call[Statement]:
     )
 
 
+def assert_event(
+    domain: str,
+    event_type: str,
+    *,
+    payload: Mapping[str, object] | None = None,
+    entity_type: str | None = None,
+    entity_id: str | None = None,
+    occurred_at: datetime | None = None,
+    owner_user_id: UUID | None = None,
+    owner_agent_id: str | None = None,
+    country_code: str | None = None,
+    region_code: str | None = None,
+    city_code: str | None = None,
+    locality_code: str | None = None,
+    logical_id: UUID | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Event]:
+    """Write a receipt into the journal."""
+    return Call(
+        "public",
+        "ledger_assert_v0",
+        _given(
+            p_domain=_text(domain),
+            p_event_type=_text(event_type),
+            p_payload=_optional(_payload, payload),
+            p_entity_type=_optional(_text, entity_type),
+            p_entity_id=_optional(_text, entity_id),
+            p_occurred_at=_optional(_moment, occurred_at),
+            p_owner_user_id=_optional(_uuid, owner_user_id),
+            p_owner_agent_id=_optional(_text, owner_agent_id),
+            p_country_code=_optional(_text, country_code),
+            p_region_code=_optional(_text, region_code),
+            p_city_code=_optional(_text, city_code),
+            p_locality_code=_optional(_text, locality_code),
+            p_logical_id=_optional(_uuid, logical_id),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Event),
+    )
+
+
+def amend_event(
+    logical_id: UUID,
+    *,
+    payload: Mapping[str, object] | None = None,
+    supersedes_id: UUID | None = None,
+    event_type: str | None = None,
+    occurred_at: datetime | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Event]:
+    """Correct an event of the journal by a new revision."""
+    return Call(
+        "public",
+        "ledger_amend_v0",
+        _given(
+            p_logical_id=_uuid(logical_id),
+            p_payload=_optional(_payload, payload),
+            p_supersedes_id=_optional(_uuid, supersedes_id),
+            p_event_type=_optional(_text, event_type),
+            p_occurred_at=_optional(_moment, occurred_at),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Event),
+    )
+
+
+def void_event(
+    logical_id: UUID,
+    void_reason: str,
+    *,
+    voided_by: str | None = None,
+    supersedes_id: UUID | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Event]:
+    """Say by a new revision that an event of the journal does not count."""
+    return Call(
+        "public",
+        "ledger_void_v0",
+        _given(
+            p_logical_id=_uuid(logical_id),
+            p_void_reason=_text(void_reason),
+            p_voided_by=_optional(_text, voided_by),
+            p_supersedes_id=_optional(_uuid, supersedes_id),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Event),
+    )
+
+
+def restate_event(
+    logical_id: UUID,
+    *,
+    payload: Mapping[str, object] | None = None,
+    supersedes_id: UUID | None = None,
+    organization_id: UUID | None = None,
+) -> Call[Event]:
+    """Say by a new revision that a voided event of the journal counts again."""
+    return Call(
+        "public",
+        "ledger_restate_v0",
+        _given(
+            p_logical_id=_uuid(logical_id),
+            p_payload=_optional(_payload, payload),
+            p_supersedes_id=_optional(_uuid, supersedes_id),
+            p_organization_id=_optional(_uuid, organization_id),
+        ),
+        One(Event),
+    )
+
+
+def current_events(
+    *,
+    owner_user_id: UUID | None = None,
+    organization_id: UUID | None = None,
+    domain: str | None = None,
+    entity_type: str | None = None,
+    entity_id: str | None = None,
+    limit: int | None = None,
+) -> Read[list[Event]]:
+    """List the events of an owner or a tenant as they stand, the last that happened in front."""
+    if owner_user_id is None and organization_id is None:
+        raise TypeError("events need an owner_user_id or an organization_id")
+    return _list(
+        Event,
+        "public",
+        "ledger_current_v0",
+        filters=_given(
+            owner_user_id=_optional(_uuid, owner_user_id),
+            organization_id=_optional(_uuid, organization_id),
+            domain=_optional(_text, domain),
+            entity_type=_optional(_text, entity_type),
+            entity_id=_optional(_text, entity_id),
+        ),
+        order=("occurred_at", "id"),
+        descending=True,
+        limit=_optional(_integer, limit),
+    )
+
+
+def event_revisions(organization_id: UUID, logical_id: UUID) -> Read[list[Event]]:
+    """List all revisions of an event of the journal, the first in front."""
+    return _list(
+        Event,
+        "public",
+        "ledger_events_v0",
+        filters={"organization_id": _uuid(organization_id), "logical_id": _uuid(logical_id)},
+        order=("revision",),
+    )
+
+
 def acknowledge_events(organization_id: UUID, ids: Sequence[UUID]) -> Call[int]:
     """Mark events of the outbox as delivered and say how many were not yet, for service_role."""
     return Call(
@@ -1362,9 +1519,13 @@ def _duration(value: timedelta) -> timedelta:
     return value
 
 
-def _document(value: Mapping[str, object]) -> Mapping[str, object]:
-    _require_mapping("workflow_data", value)
+def _document(name: str, value: Mapping[str, object]) -> Mapping[str, object]:
+    _require_mapping(name, value)
     return value
+
+
+def _payload(value: Mapping[str, object]) -> Mapping[str, object]:
+    return _document("payload", value)
 
 
 def _tags(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         CreditMovement,
         CurrentPrice,
         Decision,
+        Event,
         Finding,
         Hold,
         Markup,
@@ -1154,6 +1155,170 @@ class Client:
             PermissionDenied: the organization is somebody else's (42501).
         """
         return self._transport.run(calls.get_statement(org_id, month))
+
+    def assert_event(
+        self,
+        domain: str,
+        event_type: str,
+        *,
+        payload: Mapping[str, object] | None = None,
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        occurred_at: datetime | None = None,
+        owner_user_id: UUID | None = None,
+        owner_agent_id: str | None = None,
+        country_code: str | None = None,
+        region_code: str | None = None,
+        city_code: str | None = None,
+        locality_code: str | None = None,
+        logical_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Write a receipt into the journal: which ledger, what happened, the facts.
+
+        Its owner is the caller; a server role states one. The tenant is the owner, unless an
+        organization is stated. `logical_id` names it, so that a retry cannot write it twice. For
+        owners in their own tenant or an organization of theirs, and server roles.
+
+        Raises:
+            StaleHead: an event of that `logical_id` is there (TS419).
+            PermissionDenied: the owner, or the tenant, is not the caller's (42501).
+            InvalidArgument: no owner, a blank text, or a payload against the rules (22023).
+        """
+        call = calls.assert_event(
+            domain,
+            event_type,
+            payload=payload,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            occurred_at=occurred_at,
+            owner_user_id=owner_user_id,
+            owner_agent_id=owner_agent_id,
+            country_code=country_code,
+            region_code=region_code,
+            city_code=city_code,
+            locality_code=locality_code,
+            logical_id=logical_id,
+            organization_id=organization_id,
+        )
+        return self._transport.run(call)
+
+    def amend_event(
+        self,
+        logical_id: UUID,
+        *,
+        payload: Mapping[str, object] | None = None,
+        supersedes_id: UUID | None = None,
+        event_type: str | None = None,
+        occurred_at: datetime | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Correct an event of the journal by a new revision, and return that.
+
+        `payload` replaces the facts; what is left out stays. `supersedes_id` is the revision that
+        was read: where another has come since, it is refused. For the owner, and server roles,
+        which name the tenant.
+
+        Raises:
+            UnknownId: no such event (TS404).
+            StaleHead: somebody else has revised it since (TS419).
+            PermissionDenied: the event is somebody else's (42501).
+            InvalidArgument: it is voided, or a payload against the rules (22023).
+        """
+        call = calls.amend_event(
+            logical_id,
+            payload=payload,
+            supersedes_id=supersedes_id,
+            event_type=event_type,
+            occurred_at=occurred_at,
+            organization_id=organization_id,
+        )
+        return self._transport.run(call)
+
+    def void_event(
+        self,
+        logical_id: UUID,
+        void_reason: str,
+        *,
+        voided_by: str | None = None,
+        supersedes_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Say by a new revision that an event of the journal does not count, and return that.
+
+        It keeps the facts and says why and by whom: the caller, and a server role states it. For
+        the owner, and server roles, which name the tenant.
+
+        Raises:
+            UnknownId: no such event (TS404).
+            StaleHead: somebody else has revised it since `supersedes_id` was read (TS419).
+            PermissionDenied: the event is somebody else's (42501).
+            InvalidArgument: it is voided already, a blank reason, or nobody who did it (22023).
+        """
+        call = calls.void_event(
+            logical_id,
+            void_reason,
+            voided_by=voided_by,
+            supersedes_id=supersedes_id,
+            organization_id=organization_id,
+        )
+        return self._transport.run(call)
+
+    def restate_event(
+        self,
+        logical_id: UUID,
+        *,
+        payload: Mapping[str, object] | None = None,
+        supersedes_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Say by a new revision that a voided event of the journal counts again, and return that.
+
+        `payload` replaces the facts; without it they stay, those of the void included. For the
+        owner, and server roles, which name the tenant.
+
+        Raises:
+            UnknownId: no such event (TS404).
+            StaleHead: somebody else has revised it since `supersedes_id` was read (TS419).
+            PermissionDenied: the event is somebody else's (42501).
+            InvalidArgument: it is not voided, or a payload against the rules (22023).
+        """
+        call = calls.restate_event(
+            logical_id,
+            payload=payload,
+            supersedes_id=supersedes_id,
+            organization_id=organization_id,
+        )
+        return self._transport.run(call)
+
+    def current_events(
+        self,
+        *,
+        owner_user_id: UUID | None = None,
+        organization_id: UUID | None = None,
+        domain: str | None = None,
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[Event]:
+        """Return the events of an owner, a tenant or both, each as it stands, the last in front.
+
+        Voided ones too: see `Event.counts`. Also by domain and by what they are about; at most
+        `limit`. Without an owner or a tenant it is a TypeError.
+        """
+        call = calls.current_events(
+            owner_user_id=owner_user_id,
+            organization_id=organization_id,
+            domain=domain,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            limit=limit,
+        )
+        return self._transport.run(call)
+
+    def event_revisions(self, organization_id: UUID, logical_id: UUID) -> list[Event]:
+        """Return all revisions of an event of the journal, the first in front."""
+        return self._transport.run(calls.event_revisions(organization_id, logical_id))
 
     def acknowledge_events(self, organization_id: UUID, ids: Sequence[UUID]) -> int:
         """Mark events of the outbox as delivered, and return how many were not yet.
@@ -2293,6 +2458,170 @@ class AsyncClient:
             PermissionDenied: the organization is somebody else's (42501).
         """
         return await self._transport.run(calls.get_statement(org_id, month))
+
+    async def assert_event(
+        self,
+        domain: str,
+        event_type: str,
+        *,
+        payload: Mapping[str, object] | None = None,
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        occurred_at: datetime | None = None,
+        owner_user_id: UUID | None = None,
+        owner_agent_id: str | None = None,
+        country_code: str | None = None,
+        region_code: str | None = None,
+        city_code: str | None = None,
+        locality_code: str | None = None,
+        logical_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Write a receipt into the journal: which ledger, what happened, the facts.
+
+        Its owner is the caller; a server role states one. The tenant is the owner, unless an
+        organization is stated. `logical_id` names it, so that a retry cannot write it twice. For
+        owners in their own tenant or an organization of theirs, and server roles.
+
+        Raises:
+            StaleHead: an event of that `logical_id` is there (TS419).
+            PermissionDenied: the owner, or the tenant, is not the caller's (42501).
+            InvalidArgument: no owner, a blank text, or a payload against the rules (22023).
+        """
+        call = calls.assert_event(
+            domain,
+            event_type,
+            payload=payload,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            occurred_at=occurred_at,
+            owner_user_id=owner_user_id,
+            owner_agent_id=owner_agent_id,
+            country_code=country_code,
+            region_code=region_code,
+            city_code=city_code,
+            locality_code=locality_code,
+            logical_id=logical_id,
+            organization_id=organization_id,
+        )
+        return await self._transport.run(call)
+
+    async def amend_event(
+        self,
+        logical_id: UUID,
+        *,
+        payload: Mapping[str, object] | None = None,
+        supersedes_id: UUID | None = None,
+        event_type: str | None = None,
+        occurred_at: datetime | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Correct an event of the journal by a new revision, and return that.
+
+        `payload` replaces the facts; what is left out stays. `supersedes_id` is the revision that
+        was read: where another has come since, it is refused. For the owner, and server roles,
+        which name the tenant.
+
+        Raises:
+            UnknownId: no such event (TS404).
+            StaleHead: somebody else has revised it since (TS419).
+            PermissionDenied: the event is somebody else's (42501).
+            InvalidArgument: it is voided, or a payload against the rules (22023).
+        """
+        call = calls.amend_event(
+            logical_id,
+            payload=payload,
+            supersedes_id=supersedes_id,
+            event_type=event_type,
+            occurred_at=occurred_at,
+            organization_id=organization_id,
+        )
+        return await self._transport.run(call)
+
+    async def void_event(
+        self,
+        logical_id: UUID,
+        void_reason: str,
+        *,
+        voided_by: str | None = None,
+        supersedes_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Say by a new revision that an event of the journal does not count, and return that.
+
+        It keeps the facts and says why and by whom: the caller, and a server role states it. For
+        the owner, and server roles, which name the tenant.
+
+        Raises:
+            UnknownId: no such event (TS404).
+            StaleHead: somebody else has revised it since `supersedes_id` was read (TS419).
+            PermissionDenied: the event is somebody else's (42501).
+            InvalidArgument: it is voided already, a blank reason, or nobody who did it (22023).
+        """
+        call = calls.void_event(
+            logical_id,
+            void_reason,
+            voided_by=voided_by,
+            supersedes_id=supersedes_id,
+            organization_id=organization_id,
+        )
+        return await self._transport.run(call)
+
+    async def restate_event(
+        self,
+        logical_id: UUID,
+        *,
+        payload: Mapping[str, object] | None = None,
+        supersedes_id: UUID | None = None,
+        organization_id: UUID | None = None,
+    ) -> Event:
+        """Say by a new revision that a voided event of the journal counts again, and return that.
+
+        `payload` replaces the facts; without it they stay, those of the void included. For the
+        owner, and server roles, which name the tenant.
+
+        Raises:
+            UnknownId: no such event (TS404).
+            StaleHead: somebody else has revised it since `supersedes_id` was read (TS419).
+            PermissionDenied: the event is somebody else's (42501).
+            InvalidArgument: it is not voided, or a payload against the rules (22023).
+        """
+        call = calls.restate_event(
+            logical_id,
+            payload=payload,
+            supersedes_id=supersedes_id,
+            organization_id=organization_id,
+        )
+        return await self._transport.run(call)
+
+    async def current_events(
+        self,
+        *,
+        owner_user_id: UUID | None = None,
+        organization_id: UUID | None = None,
+        domain: str | None = None,
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[Event]:
+        """Return the events of an owner, a tenant or both, each as it stands, the last in front.
+
+        Voided ones too: see `Event.counts`. Also by domain and by what they are about; at most
+        `limit`. Without an owner or a tenant it is a TypeError.
+        """
+        call = calls.current_events(
+            owner_user_id=owner_user_id,
+            organization_id=organization_id,
+            domain=domain,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            limit=limit,
+        )
+        return await self._transport.run(call)
+
+    async def event_revisions(self, organization_id: UUID, logical_id: UUID) -> list[Event]:
+        """Return all revisions of an event of the journal, the first in front."""
+        return await self._transport.run(calls.event_revisions(organization_id, logical_id))
 
     async def acknowledge_events(self, organization_id: UUID, ids: Sequence[UUID]) -> int:
         """Mark events of the outbox as delivered, and return how many were not yet.

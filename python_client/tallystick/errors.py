@@ -76,6 +76,10 @@ class HoldClosed(TallystickError):  # noqa: N818
     """
 
 
+class StaleHead(TallystickError):  # noqa: N818
+    """TS419: it was revised since it was read, or is there already; read it and decide anew."""
+
+
 class Frozen(TallystickError):  # noqa: N818
     """TS423: the organization, or a scope the spend falls into, is frozen.
 
@@ -141,6 +145,7 @@ ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(
         "TS404": UnknownId,
         "TS409": RequestConflict,
         "TS410": HoldClosed,
+        "TS419": StaleHead,
         "TS423": Frozen,
         "22023": InvalidArgument,
         "42501": PermissionDenied,

@@ -783,6 +783,55 @@ class Statement:
     receivables_usd: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A revision of an event of the journal (`public.ledger_events_v0`).
+
+    Attributes:
+        organization_id: the tenant; the owner's own id where none was stated.
+        id: id of this revision.
+        logical_id: id of the event that it is a revision of.
+        revision: its number, from 0.
+        supersedes_id: the revision it replaces; None for the first.
+        op: assert, it happened; amend, it is corrected; void, it does not count; restate, it does
+            again.
+        domain: which ledger, for example payments or devices.
+        event_type: what happened.
+        owner_user_id: whose receipt it is.
+        owner_agent_id: the agent that acted, if any.
+        entity_type: what kind of thing it is about, if any; `entity_id` says which.
+        country_code: where it happened, if that matters; likewise the next three.
+        occurred_at: when it happened.
+        payload: the facts, with schema_version and source; a void has void_reason and voided_by.
+        created_at: when this revision was written.
+    """
+
+    organization_id: UUID
+    id: UUID
+    logical_id: UUID
+    revision: int
+    supersedes_id: UUID | None
+    op: str
+    domain: str
+    event_type: str
+    owner_user_id: UUID
+    owner_agent_id: str | None
+    entity_type: str | None
+    entity_id: str | None
+    country_code: str | None
+    region_code: str | None
+    city_code: str | None
+    locality_code: str | None
+    occurred_at: datetime
+    payload: Mapping[str, object]
+    created_at: datetime
+
+    @property
+    def counts(self) -> bool:
+        """Whether the event counts by this revision: it is not voided."""
+        return self.op != "void"
+
+
 def to_statement(value: object) -> Statement:
     """Read a statement from its document."""
     return from_row(Statement, _to_document(value))
@@ -944,5 +993,6 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         ModelUsage,
         DayUsage,
         Statement,
+        Event,
     )
 }

@@ -163,6 +163,11 @@ from (
     'Ask for a new hold with authorize_spend, or start a new run.'
   ),
   (
+    'TS419', 'stale_head',
+    'it was revised since it was read, or is there already',
+    'Read the current revision, which DETAIL names, and decide again.'
+  ),
+  (
     'TS423', 'frozen',
     'spending is frozen, or the run still has an open hold',
     'Unfreeze the organization or the scope in DETAIL; settle or release the holds of the run.'

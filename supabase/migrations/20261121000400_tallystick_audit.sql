@@ -502,7 +502,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_organization_id is not null then
+  -- A person who is their own tenant has a journal, and no organization.
+  if p_organization_id is not null and not exists (
+    select from private.ledger_heads as h where h.organization_id = p_organization_id
+  ) then
     perform private.assert_member(p_organization_id);
   end if;
   return query
@@ -511,6 +514,8 @@ begin
     select * from private.verify_metering(p_organization_id)
     union all
     select * from private.verify_billing(p_organization_id)
+    union all
+    select * from private.verify_journal(p_organization_id)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end

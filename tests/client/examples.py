@@ -19,6 +19,7 @@ AGENT = UUID("00000000-0000-7000-8000-000000000008")
 TASK = UUID("00000000-0000-7000-8000-000000000009")
 STEP = UUID("00000000-0000-7000-8000-00000000000a")
 EVENT = UUID("00000000-0000-7000-8000-00000000000b")
+REVISION = UUID("00000000-0000-7000-8000-00000000000c")
 
 ABOUT: dict[str, Any] = {
     "model": "gpt-4o",
@@ -270,11 +271,65 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "org_id": ORGANIZATION,
     },
     "get_statement": {"org_id": ORGANIZATION, "month": date(2026, 1, 1)},
+    "assert_event": {
+        "domain": "payments",
+        "event_type": "charged",
+        "payload": {"amount_usd": "12.5"},
+        "entity_type": "invoice",
+        "entity_id": "invoice-1",
+        "occurred_at": MOMENT,
+        "owner_user_id": USER,
+        "owner_agent_id": "cashier",
+        "country_code": "DE",
+        "region_code": "BE",
+        "city_code": "BER",
+        "locality_code": "10115",
+        "logical_id": EVENT,
+        "organization_id": ORGANIZATION,
+    },
+    "amend_event": {
+        "logical_id": EVENT,
+        "payload": {"amount_usd": "13"},
+        "supersedes_id": REVISION,
+        "event_type": "charged_late",
+        "occurred_at": MOMENT,
+        "organization_id": ORGANIZATION,
+    },
+    "void_event": {
+        "logical_id": EVENT,
+        "void_reason": "charged twice",
+        "voided_by": "support",
+        "supersedes_id": REVISION,
+        "organization_id": ORGANIZATION,
+    },
+    "restate_event": {
+        "logical_id": EVENT,
+        "payload": {"amount_usd": "12.5"},
+        "supersedes_id": REVISION,
+        "organization_id": ORGANIZATION,
+    },
+    "current_events": {
+        "owner_user_id": USER,
+        "organization_id": ORGANIZATION,
+        "domain": "payments",
+        "entity_type": "invoice",
+        "entity_id": "invoice-1",
+        "limit": 50,
+    },
+    "event_revisions": {"organization_id": ORGANIZATION, "logical_id": EVENT},
     "acknowledge_events": {"organization_id": ORGANIZATION, "ids": (EVENT,)},
     "create_organization": {"name": "Acme", "time_zone": "Europe/Berlin"},
     "verify_integrity": {"organization_id": ORGANIZATION},
 }
 
+
+# Functions that are not named as their call.
+FUNCTIONS = {
+    "assert_event": "ledger_assert_v0",
+    "amend_event": "ledger_amend_v0",
+    "void_event": "ledger_void_v0",
+    "restate_event": "ledger_restate_v0",
+}
 
 # What of it is sent in another form: rates and documents in JSON, with money as text.
 SENT_RATES: list[dict[str, Any]] = [

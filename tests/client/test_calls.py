@@ -11,12 +11,14 @@ from tallystick import Settlement, SpendRequest, calls
 from tests.client.examples import (
     ARGUMENTS,
     CALLS,
+    FUNCTIONS,
     HOLD,
     ORGANIZATION,
     READS,
     RUN,
     SENT,
     SENT_RATES,
+    USER,
     WORKFLOW,
     ask,
     call,
@@ -41,7 +43,7 @@ def test_there_is_an_example_of_every_call() -> None:
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_a_call_names_its_function_and_every_argument(name: str) -> None:
     made = call(name)
-    assert made.function == name
+    assert made.function == FUNCTIONS.get(name, name)
     given = dict(ARGUMENTS[name])
     if name in SENT:
         given["items"] = SENT[name]
@@ -70,6 +72,13 @@ def test_a_filter_left_out_is_not_one() -> None:
     made = calls.holds(ORGANIZATION)
     assert made.filters == {"organization_id": ORGANIZATION}
     assert made.limit is None
+
+
+def test_events_are_those_of_an_owner_or_a_tenant() -> None:
+    assert calls.current_events(owner_user_id=USER).filters == {"owner_user_id": USER}
+    assert calls.current_events(organization_id=USER).filters == {"organization_id": USER}
+    with pytest.raises(TypeError, match="owner_user_id or an organization_id"):
+        calls.current_events(domain="payments")
 
 
 def test_the_same_request_twice_is_equal() -> None:

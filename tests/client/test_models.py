@@ -19,6 +19,7 @@ from tallystick import (
     CreditMovement,
     DayUsage,
     Decision,
+    Event,
     Finding,
     Hold,
     ModelUsage,
@@ -283,6 +284,39 @@ def test_what_is_available_is_not_reserved() -> None:
     assert balance.available_usd == Decimal(999999999999999999999999)
 
 
+EVENT = {
+    **dict.fromkeys(field.name for field in dataclasses.fields(Event)),
+    "organization_id": ID,
+    "id": ID,
+    "logical_id": ID,
+    "revision": 0,
+    "op": "assert",
+    "domain": "payments",
+    "event_type": "charged",
+    "owner_user_id": ID,
+    "occurred_at": NOON,
+    "payload": {"amount_usd": "12.50", "parts": [1]},
+    "created_at": NOON,
+}
+
+
+def test_an_event_is_read_from_either_form() -> None:
+    event = from_row(Event, EVENT)
+    assert (event.supersedes_id, event.entity_id, event.payload) == (None, None, EVENT["payload"])
+    text = "2026-11-21T12:00:00+00:00"
+    as_json = {"id": str(ID), "owner_user_id": str(ID), "occurred_at": text, "created_at": text}
+    assert from_row(Event, {**EVENT, **as_json}) == event
+    with pytest.raises(TypeError, match="expected a JSON object"):
+        from_row(Event, {**EVENT, "payload": "{}"})
+
+
+@pytest.mark.parametrize(
+    ("op", "counts"), [("assert", True), ("amend", True), ("void", False), ("restate", True)]
+)
+def test_an_event_counts_unless_it_is_voided(op: str, counts: bool) -> None:
+    assert from_row(Event, {**EVENT, "op": op}).counts is counts
+
+
 MODELS = [
     Organization,
     Workflow,
@@ -307,6 +341,7 @@ MODELS = [
     StatementMovement,
     ModelUsage,
     DayUsage,
+    Event,
 ]
 
 

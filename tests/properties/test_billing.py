@@ -452,7 +452,7 @@ class Billing(RuleBasedStateMachine):
         open_ones = [
             each.outstanding_usd > 0
             for each in self.rows(
-                "select * from billing.receivables where org_id = %(org)s order by id"
+                "select * from billing.receivables where org_id = %(org)s order by number"
             )
             if each.outstanding_usd + each.waived_usd < each.amount_usd or each.outstanding_usd > 0
         ]

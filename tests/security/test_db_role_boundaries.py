@@ -43,6 +43,8 @@ class Organization:
     budget: UUID
     hold: UUID
     run: UUID
+    event: UUID
+    voided: UUID
     people: dict[str, UUID] = field(default_factory=dict)
 
     @property
@@ -55,6 +57,8 @@ class Organization:
             "budget": self.budget,
             "hold": self.hold,
             "run": self.run,
+            "event": self.event,
+            "voided": self.voided,
         }
 
 
@@ -89,6 +93,20 @@ def open_organization(owner: Connection, name: str) -> Organization:
     )
     run = one("select tests.bill(%s)", organization)
     hold = one("select tests.hold(%s, 1)", organization)
+    event, voided = (
+        one(
+            "select logical_id from public.ledger_assert_v0("
+            "'d', 'e', p_owner_user_id => %s, p_organization_id => %s)",
+            people["owner"],
+            organization,
+        )
+        for _ in range(2)
+    )
+    one(
+        "select id from public.ledger_void_v0(%s, 'why', 'who', p_organization_id => %s)",
+        voided,
+        organization,
+    )
     one("select tests.price('m')")
     one(
         "select id from pricing.set_price("
@@ -96,7 +114,7 @@ def open_organization(owner: Connection, name: str) -> Organization:
         organization,
     )
     one("select id from pricing.set_markup(%s, 25)", organization)
-    return Organization(organization, workflow, venture, budget, hold, run, people)
+    return Organization(organization, workflow, venture, budget, hold, run, event, voided, people)
 
 
 @pytest.fixture
@@ -364,6 +382,11 @@ TENANT_CALLS = [
     "select private.denied_outright(jsonb_populate_record(null::metering.holds, "
     "jsonb_build_object('organization_id', {org})), array['organization:'], "
     "private.survey({org}, array['organization:'], now(), now()))",
+    "select public.ledger_assert_v0('d', 'e', p_organization_id => {org})",
+    "select public.ledger_amend_v0({event}, p_organization_id => {org})",
+    "select private.revise_event('amend', {event}, null, null, null, null, {org})",
+    "select public.ledger_void_v0({event}, 'why', p_organization_id => {org})",
+    "select public.ledger_restate_v0({voided}, p_organization_id => {org})",
     "select private.available_credits({org})",
     "select private.fundable({org}, now(), now())",
     "select private.overdue_in_draw({org}, {hold}, now())",
@@ -540,7 +563,9 @@ def test_a_member_sees_no_foreign_row_anywhere(
             seen = connection.execute(
                 f"select distinct {tenant} from {relation} where {tenant} is not null"
             ).fetchall()
-            assert seen == [(home.id,)], relation
+            # A receipt is its owner's.
+            expected = [] if ".ledger_" in relation else [(home.id,)]
+            assert seen == expected, relation
         assert connection.execute("select id from tenancy.organizations").fetchall() == [(home.id,)]
         assert connection.execute("select user_id from tenancy.profiles").fetchall() == [
             (home.people["member"],)

@@ -11,6 +11,7 @@ from tallystick.cli.credits import credits_
 from tallystick.cli.demo import demo
 from tallystick.cli.doctor.command import doctor
 from tallystick.cli.holds import holds
+from tallystick.cli.journal import journal
 from tallystick.cli.prices import prices
 from tallystick.cli.replay import replay
 from tallystick.cli.report.command import report
@@ -44,7 +45,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
-for group in (budgets, holds, prices, credits_, runs):
+for group in (budgets, holds, prices, credits_, runs, journal):
     app.add_typer(group)
 
 

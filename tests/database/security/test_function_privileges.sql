@@ -69,6 +69,14 @@ from (
   ('billing.set_low_balance',                  '-    x    x      x    -     x'),
   ('private.dispute_reconciliation',           '-    x    x      x    -     x'),
   ('private.set_low_balance',                  '-    x    x      x    -     x'),
+  -- the journal: policies and the trigger decide
+  ('public.ledger_assert_v0',                  '-    x    x      x    -     x'),
+  ('public.ledger_amend_v0',                   '-    x    x      x    -     x'),
+  ('public.ledger_void_v0',                    '-    x    x      x    -     x'),
+  ('public.ledger_restate_v0',                 '-    x    x      x    -     x'),
+  ('private.revise_event',                     '-    x    x      x    -     x'),
+  ('private.may_follow',                       '-    -    x      x    -     x'),
+  ('private.verify_journal',                   '-    -    x      x    -     x'),
   -- definers behind them
   ('private.create_organization',              '-    x    x      -    -     -'),
   ('private.set_budget',                       '-    x    x      -    -     -'),

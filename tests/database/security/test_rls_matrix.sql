@@ -53,6 +53,22 @@ select u.id from places, settle_spend(
 ) as u;
 select tests.hold(org, 1) from places;
 select tests.bill(org) from places;
+select ledger_assert_v0(d, 'e', p_owner_user_id => person.id, p_organization_id => org)
+from places as p
+inner join people as person
+  on person.place = p.place
+  and person.name = case p.place when 'home' then 'owner' else 'stranger' end
+cross join unnest(array[
+  'expertise', 'payments', 'moderation', 'verification', 'security', 'geo', 'models',
+  'admin_exports', 'devices'
+]) as d;
+insert into ledger_audience_v0 (organization_id, logical_id, audience_user_id, granted_by)
+select h.organization_id, h.logical_id, person.id, 'test'
+from private.ledger_heads as h
+inner join places as p on p.org = h.organization_id
+inner join people as person
+  on person.place = p.place
+  and person.name = case p.place when 'home' then 'member' else 'bystander' end;
 select tests.price('m');
 select (
   pricing.set_price('acme', 'm', '{"input_tokens": 1, "output_tokens": 2}', p_organization_id => org)
@@ -161,6 +177,19 @@ insert into attempts values
   $$),
 ('pricing.prices', 'update', 'update pricing.prices set rates = null'),
 ('pricing.prices', 'delete', 'delete from pricing.prices'),
+('public.ledger_events_v0', 'insert',
+  $$
+    insert into public.ledger_events_v0 (organization_id, domain, event_type, owner_user_id)
+    values ({org}, 'd', 'e', coalesce({self}, gen_random_uuid()))
+  $$),
+('public.ledger_audience_v0', 'insert',
+  $$
+    insert into public.ledger_audience_v0 (organization_id, logical_id, audience_user_id, granted_by)
+    select organization_id, logical_id, gen_random_uuid(), 'x' from private.ledger_heads
+    where organization_id = {org}
+  $$),
+('public.ledger_audience_v0', 'update',
+  'update public.ledger_audience_v0 set expires_at = now() where organization_id = {org}'),
 ('billing.v_high_variance_runs', 'select',
   $$
     select from billing.v_high_variance_runs
@@ -471,6 +500,53 @@ $$),
 $$),
 ('audit.outbox', $$
   select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('private.ledger_heads', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_expertise_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_payments_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_moderation_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_verification_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_security_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_geo_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_models_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_admin_exports_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_current_devices_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+$$),
+('public.ledger_events_v0', $$
+  select          home  none  none  home  none  away  no    both  both  both  both  both
+  insert          done  done  done  done  no    no    no    done  done  done  no    done
+  insert_away     no    no    no    no    no    done  no    done  done  done  no    done
+$$),
+('public.ledger_audience_v0', $$
+  select          none  none  none  home  none  none  no    both  both  both  both  both
+  insert          no    no    no    no    no    no    no    done  done  no    no    no
+  insert_away     no    no    no    no    no    no    no    done  done  no    no    no
+  update          no    no    no    no    no    no    no    done  done  no    no    no
+  update_away     no    no    no    no    no    no    no    done  done  no    no    no
+  delete          no    no    no    no    no    no    no    done  done  no    no    no
+  delete_away     no    no    no    no    no    no    no    done  done  no    no    no
 $$),
 ('private.partitioned_ledgers', $$
 $$);

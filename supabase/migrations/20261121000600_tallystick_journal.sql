@@ -1,0 +1,712 @@
+-- Built by scripts/build-migrations from sql/journal; edit there.
+
+-- sql/journal/tables.sql
+
+-- The journal: receipts that are revised, never edited (ledgers_v0).
+--
+-- Each row is a revision of a logical event; a correction is another revision. Which one is current
+-- is kept beside, one row per logical event: to look it up takes two index lookups, however long
+-- its history is, and whoever revises it locks that row.
+
+create table public.ledger_events_v0 (
+  organization_id uuid not null,
+  id uuid not null default private.uuid_v7(),
+  logical_id uuid not null default private.uuid_v7(),
+  revision integer not null default 0,
+  supersedes_id uuid,
+  op text not null default 'assert',
+  domain private.label not null,
+  event_type private.label not null,
+  owner_user_id uuid not null default auth.uid(),
+  owner_agent_id private.label,
+  entity_type private.label,
+  entity_id private.label,
+  country_code private.label,
+  region_code private.label,
+  city_code private.label,
+  locality_code private.label,
+  occurred_at timestamptz not null default private.clock_now(),
+  payload jsonb not null default '{}',
+  created_at timestamptz not null default private.clock_now(),
+  constraint ledger_events_v0_pkey primary key (organization_id, id),
+  constraint ledger_events_v0_organization_id_logical_id_revision_key
+  unique (organization_id, logical_id, revision),
+  constraint ledger_events_v0_organization_id_supersedes_id_key
+  unique (organization_id, supersedes_id),
+  constraint ledger_events_v0_supersedes_fkey
+  foreign key (organization_id, supersedes_id)
+  references public.ledger_events_v0 (organization_id, id) on delete restrict,
+  constraint ledger_events_v0_op_is_known check (op in ('assert', 'amend', 'void', 'restate')),
+  constraint ledger_events_v0_first_revision_is_asserted
+  check ((revision = 0) = (op = 'assert') and (revision = 0) = (supersedes_id is null)),
+  constraint ledger_events_v0_revisions_count_up check (revision >= 0),
+  constraint ledger_events_v0_payload_is_an_object check (jsonb_typeof(payload) = 'object'),
+  constraint ledger_events_v0_void_says_why
+  check (
+    op <> 'void'
+    or coalesce(payload ->> 'void_reason', '') ~ '\S'
+    and coalesce(payload ->> 'voided_by', '') ~ '\S'
+  )
+);
+
+create index ledger_events_v0_owner_user_id_occurred_at_idx
+on public.ledger_events_v0 (owner_user_id, occurred_at desc);
+create index ledger_events_v0_entity_idx
+on public.ledger_events_v0 (organization_id, entity_type, entity_id) where entity_id is not null;
+
+create trigger ledger_events_v0_reject_mutation before update or delete on public.ledger_events_v0
+for each row execute function private.reject_mutation();
+create trigger ledger_events_v0_reject_truncate before truncate on public.ledger_events_v0
+for each statement execute function private.reject_mutation();
+
+comment on table public.ledger_events_v0 is
+  'Append-only journal of what happened (ledgers_v0). Each row is a receipt: always include enough '
+  'to explain why this door opened. A correction is a new revision, never an update.';
+comment on column public.ledger_events_v0.organization_id is
+  'The tenant: the owner''s own user id where none is stated, as a person is their own tenant.';
+comment on column public.ledger_events_v0.id is 'Id of this revision.';
+comment on column public.ledger_events_v0.logical_id is
+  'Id of the event that this is a revision of.';
+comment on column public.ledger_events_v0.revision is
+  'Number of the revision, from 0; each is one more than the one it supersedes.';
+comment on column public.ledger_events_v0.supersedes_id is
+  'The revision that this one replaces; null for the first.';
+comment on column public.ledger_events_v0.op is
+  'assert: it happened. amend: it is corrected. void: it does not count. restate: it does again.';
+comment on column public.ledger_events_v0.domain is
+  'Which ledger: expertise, payments, moderation, verification, security, geo, models, '
+  'admin_exports, devices, or one of yours. The same for all revisions.';
+comment on column public.ledger_events_v0.event_type is
+  'What happened, never blank: always include enough to explain why this door opened.';
+comment on column public.ledger_events_v0.owner_user_id is
+  'Whose receipt it is; the same for all revisions.';
+comment on column public.ledger_events_v0.owner_agent_id is 'The agent that acted, if any.';
+comment on column public.ledger_events_v0.entity_type is 'What kind of thing it is about, if any.';
+comment on column public.ledger_events_v0.entity_id is 'Which thing it is about, if any.';
+comment on column public.ledger_events_v0.country_code is
+  'Country it happened in, if that matters.';
+comment on column public.ledger_events_v0.region_code is 'Region it happened in.';
+comment on column public.ledger_events_v0.city_code is 'City it happened in.';
+comment on column public.ledger_events_v0.locality_code is 'Locality it happened in.';
+comment on column public.ledger_events_v0.occurred_at is 'When it happened.';
+comment on column public.ledger_events_v0.payload is
+  'The facts, an object with schema_version (0 unless stated), source and, for what takes several '
+  'steps, correlation_id. A void has void_reason and voided_by.';
+comment on column public.ledger_events_v0.created_at is 'When this revision was written here.';
+
+create table private.ledger_heads (
+  organization_id uuid not null,
+  logical_id uuid not null,
+  event_id uuid not null,
+  revision integer not null,
+  op text not null,
+  domain text not null,
+  owner_user_id uuid not null,
+  constraint ledger_heads_pkey primary key (organization_id, logical_id)
+);
+
+create index ledger_heads_owner_user_id_domain_idx on private.ledger_heads (owner_user_id, domain);
+create index ledger_heads_organization_id_domain_idx
+on private.ledger_heads (organization_id, domain);
+
+comment on table private.ledger_heads is
+  'Which revision of each logical event of the journal is current.';
+comment on column private.ledger_heads.organization_id is 'The tenant.';
+comment on column private.ledger_heads.logical_id is 'The event.';
+comment on column private.ledger_heads.event_id is 'Its current revision.';
+comment on column private.ledger_heads.revision is 'The number of that.';
+comment on column private.ledger_heads.op is 'What that did.';
+comment on column private.ledger_heads.domain is 'Which ledger it is in.';
+comment on column private.ledger_heads.owner_user_id is 'Whose it is.';
+
+create table public.ledger_audience_v0 (
+  organization_id uuid not null,
+  logical_id uuid not null,
+  audience_user_id uuid not null,
+  granted_by private.label not null,
+  granted_at timestamptz not null default private.clock_now(),
+  expires_at timestamptz,
+  constraint ledger_audience_v0_pkey primary key (organization_id, logical_id, audience_user_id),
+  constraint ledger_audience_v0_event_fkey
+  foreign key (organization_id, logical_id)
+  references private.ledger_heads (organization_id, logical_id) on delete restrict
+);
+
+create index ledger_audience_v0_audience_user_id_idx
+on public.ledger_audience_v0 (audience_user_id);
+
+comment on table public.ledger_audience_v0 is
+  'Who may read an event of the journal beside its owner, in all its revisions (ledgers_v0). '
+  'Minted by service_role.';
+comment on column public.ledger_audience_v0.organization_id is 'The tenant.';
+comment on column public.ledger_audience_v0.logical_id is 'The event.';
+comment on column public.ledger_audience_v0.audience_user_id is 'Who may read it.';
+comment on column public.ledger_audience_v0.granted_by is 'Who let them.';
+comment on column public.ledger_audience_v0.granted_at is 'Since when.';
+comment on column public.ledger_audience_v0.expires_at is 'Until when; null for ever.';
+
+-- sql/journal/functions.sql
+
+-- What may be written into the journal, by whom, and in which order.
+
+-- What every payload has: a version, a source and, where it is stated, a text as correlation_id.
+create function private.assert_payload(p_payload jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_payload constant jsonb := jsonb_build_object(
+    'schema_version', 0,
+    'source', case when private.is_trusted_caller() then 'service_role' else 'client' end
+  ) || p_payload;
+begin
+  if (v_payload ->> 'schema_version' ~ '^[0-9]{1,9}$') is not true
+    or jsonb_typeof(v_payload -> 'schema_version') <> 'number' then
+    perform private.reject_argument('payload', 'must have a whole number as schema_version');
+  elsif jsonb_typeof(v_payload -> 'source') <> 'string' or v_payload ->> 'source' !~ '\S' then
+    perform private.reject_argument('payload', 'must have a text as source');
+  elsif jsonb_typeof(v_payload -> 'correlation_id') <> 'string' then
+    perform private.reject_argument('payload', 'must have a text as correlation_id');
+  end if;
+  return v_payload;
+end
+$$;
+
+comment on function private.assert_payload(jsonb) is
+  'A payload with its version and source. Errors: 22023.';
+
+-- Which operation may follow which: nothing follows a void but a restatement, and that only a void.
+create function private.may_follow(p_op text, p_head_op text)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case p_op
+    when 'restate' then p_head_op = 'void'
+    when 'amend' then p_head_op <> 'void'
+    when 'void' then p_head_op <> 'void'
+    else false
+  end;
+end
+$$;
+
+comment on function private.may_follow(text, text) is
+  'True where an operation of the journal may follow another.';
+
+-- Holds every row to the rules, however it was inserted, and makes it current.
+--
+-- Locks the event: of two who revise it at once, the second finds another head.
+create function private.admit_ledger_event()
+returns trigger
+language plpgsql
+volatile
+security definer -- writes heads, which no role may write itself; row-level security comes after it
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_head private.ledger_heads;
+begin
+  new.organization_id := coalesce(new.organization_id, new.owner_user_id);
+  new.created_at := private.clock_now();
+  if jsonb_typeof(new.payload) = 'object' then
+    new.payload := private.assert_payload(new.payload);
+  end if;
+  if new.op = 'assert' then
+    insert into private.ledger_heads (
+      organization_id, logical_id, event_id, revision, op, domain, owner_user_id
+    ) values (
+      new.organization_id, new.logical_id, new.id, new.revision, new.op, new.domain,
+      new.owner_user_id
+    )
+    on conflict (organization_id, logical_id) do nothing;
+    if not found then
+      perform private.raise_error('TS419', jsonb_build_object('logical_id', new.logical_id));
+    end if;
+    return new;
+  end if;
+
+  select * into v_head
+  from private.ledger_heads as h
+  where h.organization_id = new.organization_id and h.logical_id = new.logical_id
+  for no key update;
+  if v_head.logical_id is null or v_head.owner_user_id is distinct from new.owner_user_id then
+    perform private.raise_error('TS404', jsonb_build_object('logical_id', new.logical_id));
+  elsif v_head.event_id is distinct from new.supersedes_id
+    or new.revision is distinct from v_head.revision + 1 then
+    perform private.raise_error(
+      'TS419',
+      jsonb_build_object(
+        'logical_id', new.logical_id, 'head_id', v_head.event_id, 'revision', v_head.revision
+      )
+    );
+  elsif not private.may_follow(new.op, v_head.op) then
+    perform private.reject_argument('op', 'must be one that may follow ' || v_head.op);
+  elsif new.domain <> v_head.domain then
+    perform private.reject_argument('domain', 'must be that of the event');
+  end if;
+  update private.ledger_heads as h
+  set event_id = new.id, revision = new.revision, op = new.op
+  where h.organization_id = new.organization_id and h.logical_id = new.logical_id;
+  return new;
+end
+$$;
+
+comment on function private.admit_ledger_event() is
+  'Trigger: fills what was left out, and refuses a revision out of order. Errors: 22023, TS404, '
+  'TS419 for a stale head.';
+
+create trigger ledger_events_v0_admit before insert on public.ledger_events_v0
+for each row execute function private.admit_ledger_event();
+
+-- Writes a receipt.
+create function public.ledger_assert_v0(
+  p_domain text,
+  p_event_type text,
+  p_payload jsonb default '{}',
+  p_entity_type text default null,
+  p_entity_id text default null,
+  p_occurred_at timestamptz default null,
+  p_owner_user_id uuid default null,
+  p_owner_agent_id text default null,
+  p_country_code text default null,
+  p_region_code text default null,
+  p_city_code text default null,
+  p_locality_code text default null,
+  p_logical_id uuid default null,
+  p_organization_id uuid default null
+)
+returns public.ledger_events_v0
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner_id constant uuid := private.assert_id(
+    'p_owner_user_id', coalesce(p_owner_user_id, auth.uid())
+  );
+  v_event public.ledger_events_v0;
+begin
+  if jsonb_typeof(p_payload) is distinct from 'object' then
+    perform private.reject_argument('p_payload', 'must be an object');
+  end if;
+  insert into public.ledger_events_v0 (
+    organization_id, logical_id, domain, event_type, owner_user_id, owner_agent_id, entity_type,
+    entity_id, country_code, region_code, city_code, locality_code, occurred_at, payload
+  ) values (
+    p_organization_id, coalesce(p_logical_id, private.uuid_v7()),
+    private.assert_text('p_domain', p_domain), private.assert_text('p_event_type', p_event_type),
+    v_owner_id, p_owner_agent_id, p_entity_type, p_entity_id, p_country_code, p_region_code,
+    p_city_code, p_locality_code, coalesce(p_occurred_at, private.clock_now()), p_payload
+  )
+  returning * into v_event;
+  return v_event;
+end
+$$;
+
+comment on function public.ledger_assert_v0(
+  text, text, jsonb, text, text, timestamptz, uuid, text, text, text, text, text, uuid, uuid
+) is
+  'Writes a receipt into the journal and returns it (ledgers_v0): which ledger, what happened, the '
+  'facts. Its owner is the caller; a server role states one. p_logical_id names it: again, it is '
+  'TS419. For owners in their own tenant or an organization of theirs, and server roles. Errors: '
+  '22023, 42501, TS419.';
+
+-- Revises a receipt: what is null stays as it is.
+create function private.revise_event(
+  p_op text,
+  p_logical_id uuid,
+  p_supersedes_id uuid,
+  p_payload jsonb,
+  p_event_type text,
+  p_occurred_at timestamptz,
+  p_organization_id uuid
+)
+returns public.ledger_events_v0
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id constant uuid := private.assert_id(
+    'p_organization_id', coalesce(p_organization_id, auth.uid())
+  );
+  v_event public.ledger_events_v0;
+begin
+  select e.* into v_event
+  from private.ledger_heads as h
+  inner join public.ledger_events_v0 as e
+    on e.organization_id = h.organization_id and e.id = h.event_id
+  where h.organization_id = v_organization_id
+    and h.logical_id = private.assert_id('p_logical_id', p_logical_id);
+  if v_event.id is null then
+    perform private.raise_error('TS404', jsonb_build_object('logical_id', p_logical_id));
+  end if;
+  insert into public.ledger_events_v0 (
+    organization_id, logical_id, revision, supersedes_id, op, domain, event_type, owner_user_id,
+    owner_agent_id, entity_type, entity_id, country_code, region_code, city_code, locality_code,
+    occurred_at, payload
+  ) values (
+    v_event.organization_id, v_event.logical_id,
+    v_event.revision + 1, coalesce(p_supersedes_id, v_event.id), p_op, v_event.domain,
+    coalesce(p_event_type, v_event.event_type), v_event.owner_user_id, v_event.owner_agent_id,
+    v_event.entity_type, v_event.entity_id, v_event.country_code, v_event.region_code,
+    v_event.city_code, v_event.locality_code, coalesce(p_occurred_at, v_event.occurred_at),
+    coalesce(
+      p_payload,
+      case p_op
+        -- What counts again does not say why it did not.
+        when 'restate' then v_event.payload - array['void_reason', 'voided_by']
+        else v_event.payload
+      end
+    )
+  )
+  returning * into v_event;
+  return v_event;
+end
+$$;
+
+comment on function private.revise_event(text, uuid, uuid, jsonb, text, timestamptz, uuid) is
+  'Writes the next revision of an event, with the caller''s rights. Errors: 22023, 42501, TS404, '
+  'TS419.';
+
+-- Corrects a receipt.
+create function public.ledger_amend_v0(
+  p_logical_id uuid,
+  p_payload jsonb default null,
+  p_supersedes_id uuid default null,
+  p_event_type text default null,
+  p_occurred_at timestamptz default null,
+  p_organization_id uuid default null
+)
+returns public.ledger_events_v0
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_payload) <> 'object' then
+    perform private.reject_argument('p_payload', 'must be an object');
+  elsif p_event_type is not null then
+    perform private.assert_text('p_event_type', p_event_type);
+  end if;
+  return private.revise_event(
+    'amend', p_logical_id, p_supersedes_id, p_payload, p_event_type, p_occurred_at,
+    p_organization_id
+  );
+end
+$$;
+
+comment on function public.ledger_amend_v0(uuid, jsonb, uuid, text, timestamptz, uuid) is
+  'Corrects an event of the journal by a new revision and returns that: p_payload replaces the '
+  'facts, null keeps them. p_supersedes_id: the revision that was read; where another has come '
+  'since, it is TS419. For the owner, and server roles, which name the tenant. Errors: 22023, '
+  '42501, TS404, TS419.';
+
+-- Makes a receipt count no more.
+create function public.ledger_void_v0(
+  p_logical_id uuid,
+  p_void_reason text,
+  p_voided_by text default null,
+  p_supersedes_id uuid default null,
+  p_organization_id uuid default null
+)
+returns public.ledger_events_v0
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id constant uuid := coalesce(p_organization_id, auth.uid());
+  v_payload jsonb := (
+    select e.payload
+    from private.ledger_heads as h
+    inner join public.ledger_events_v0 as e
+      on e.organization_id = h.organization_id and e.id = h.event_id
+    where h.organization_id = v_organization_id and h.logical_id = p_logical_id
+  );
+begin
+  return private.revise_event(
+    'void', p_logical_id, p_supersedes_id,
+    v_payload || jsonb_build_object(
+      'void_reason', private.assert_text('p_void_reason', p_void_reason),
+      'voided_by', private.assert_text(
+        'p_voided_by', coalesce(p_voided_by, 'user:' || auth.uid()::text)
+      )
+    ),
+    null, null, p_organization_id
+  );
+end
+$$;
+
+comment on function public.ledger_void_v0(uuid, text, text, uuid, uuid) is
+  'Voids an event of the journal by a new revision, which says why and by whom (the caller, unless '
+  'stated), and returns that. For the owner, and server roles, which name the tenant. Errors: '
+  '22023, 42501, TS404, TS419.';
+
+-- Makes a receipt count again.
+create function public.ledger_restate_v0(
+  p_logical_id uuid,
+  p_payload jsonb default null,
+  p_supersedes_id uuid default null,
+  p_organization_id uuid default null
+)
+returns public.ledger_events_v0
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_payload) <> 'object' then
+    perform private.reject_argument('p_payload', 'must be an object');
+  end if;
+  return private.revise_event(
+    'restate', p_logical_id, p_supersedes_id, p_payload, null, null, p_organization_id
+  );
+end
+$$;
+
+comment on function public.ledger_restate_v0(uuid, jsonb, uuid, uuid) is
+  'Lets a voided event of the journal count again by a new revision, and returns that. For the '
+  'owner, and server roles, which name the tenant. Errors: 22023, 42501, TS404, TS419.';
+
+-- Journal: heads are the last revisions, and each revision follows from the one before.
+create function private.verify_journal(p_organization_id uuid)
+returns setof audit.finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'revision_follows_its_predecessor', e.organization_id, 'event ' || e.id::text,
+    'the next revision of ' || coalesce(e.supersedes_id::text, 'nothing'),
+    format('%s %s', e.op, e.revision)
+  from public.ledger_events_v0 as e
+  left join public.ledger_events_v0 as p
+    on p.organization_id = e.organization_id and p.id = e.supersedes_id
+  where (p_organization_id is null or e.organization_id = p_organization_id)
+    and e.op <> 'assert'
+    and (
+      p.logical_id, p.revision + 1, p.owner_user_id, p.domain::text, private.may_follow(e.op, p.op)
+    ) is distinct from (e.logical_id, e.revision, e.owner_user_id, e.domain::text, true);
+
+  return query
+  select
+    'head_is_the_last_revision', coalesce(l.organization_id, h.organization_id),
+    'event ' || coalesce(l.logical_id, h.logical_id)::text,
+    coalesce(l.id::text, 'nothing'), coalesce(h.event_id::text, 'nothing')
+  from (
+    select distinct on (e.organization_id, e.logical_id)
+      e.organization_id, e.logical_id, e.id, e.revision, e.op, e.owner_user_id, e.domain
+    from public.ledger_events_v0 as e
+    where p_organization_id is null or e.organization_id = p_organization_id
+    order by e.organization_id, e.logical_id, e.revision desc
+  ) as l
+  full join private.ledger_heads as h
+    on h.organization_id = l.organization_id and h.logical_id = l.logical_id
+  where (
+    p_organization_id is null
+    or coalesce(l.organization_id, h.organization_id) = p_organization_id
+  ) and (l.id, l.revision, l.op, l.owner_user_id, l.domain::text)
+  is distinct from (h.event_id, h.revision, h.op, h.owner_user_id, h.domain);
+end
+$$;
+
+comment on function private.verify_journal(uuid) is 'Journal checks of audit.verify_integrity.';
+
+-- sql/journal/views.sql
+
+-- The journal as it stands: the current revision of each event, and the same by domain.
+
+create view public.ledger_current_v0 with (security_invoker = true) as
+select
+  h.organization_id,
+  e.id,
+  h.logical_id,
+  h.revision,
+  e.supersedes_id,
+  h.op,
+  h.domain,
+  e.event_type,
+  h.owner_user_id,
+  e.owner_agent_id,
+  e.entity_type,
+  e.entity_id,
+  e.country_code,
+  e.region_code,
+  e.city_code,
+  e.locality_code,
+  e.occurred_at,
+  e.payload,
+  e.created_at
+from private.ledger_heads as h
+inner join public.ledger_events_v0 as e
+  on h.organization_id = e.organization_id and h.event_id = e.id;
+
+comment on view public.ledger_current_v0 is
+  'The current revision of each event of the journal (ledgers_v0), voided ones too: see op.';
+
+-- A view for each of the documented domains. Their columns are those of the journal, and mean the
+-- same.
+do $$
+declare
+  v_domain text;
+  v_view text;
+  v_column record;
+begin
+  foreach v_domain in array array[
+    null, 'expertise', 'payments', 'moderation', 'verification', 'security', 'geo', 'models',
+    'admin_exports', 'devices'
+  ] loop
+    v_view := concat_ws('_', 'ledger_current', v_domain, 'v0');
+    if v_domain is not null then
+      execute format(
+        'create view public.%I with (security_invoker = true) as '
+        'select * from public.ledger_current_v0 where domain = %L', v_view, v_domain
+      );
+      execute format(
+        'comment on view public.%I is %L', v_view,
+        format('The current revision of each event of the ledger %s (ledgers_v0).', v_domain)
+      );
+    end if;
+    for v_column in
+      select a.attname, pg_catalog.col_description(a.attrelid, a.attnum) as says
+      from pg_catalog.pg_attribute as a
+      where a.attrelid = 'public.ledger_events_v0'::regclass and a.attnum > 0 and not a.attisdropped
+    loop
+      execute format(
+        'comment on column public.%I.%I is %L', v_view, v_column.attname, v_column.says
+      );
+    end loop;
+  end loop;
+end
+$$;
+
+-- sql/journal/access.sql
+
+-- Who reads and writes the journal: owners their own, whoever it was shared with reads it, server
+-- roles all of it. Nobody changes what is written.
+
+revoke all on table
+public.ledger_events_v0, public.ledger_audience_v0, private.ledger_heads, public.ledger_current_v0,
+public.ledger_current_expertise_v0, public.ledger_current_payments_v0,
+public.ledger_current_moderation_v0, public.ledger_current_verification_v0,
+public.ledger_current_security_v0, public.ledger_current_geo_v0, public.ledger_current_models_v0,
+public.ledger_current_admin_exports_v0, public.ledger_current_devices_v0
+from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
+
+alter table public.ledger_events_v0 enable row level security;
+alter table public.ledger_audience_v0 enable row level security;
+alter table private.ledger_heads enable row level security;
+
+grant select on table
+public.ledger_events_v0, public.ledger_audience_v0, private.ledger_heads, public.ledger_current_v0,
+public.ledger_current_expertise_v0, public.ledger_current_payments_v0,
+public.ledger_current_moderation_v0, public.ledger_current_verification_v0,
+public.ledger_current_security_v0, public.ledger_current_geo_v0, public.ledger_current_models_v0,
+public.ledger_current_admin_exports_v0, public.ledger_current_devices_v0
+to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
+
+-- A time of writing is the database's, not the writer's.
+grant insert (
+  organization_id, id, logical_id, revision, supersedes_id, op, domain, event_type, owner_user_id,
+  owner_agent_id, entity_type, entity_id, country_code, region_code, city_code, locality_code,
+  occurred_at, payload
+)
+on table public.ledger_events_v0 to authenticated, service_role, app_user, tallystick_writer;
+
+create policy ledger_events_v0_select_owner_or_audience on public.ledger_events_v0
+for select to authenticated
+using (
+  owner_user_id = (select auth.uid())
+  or (organization_id, logical_id) in (
+    select
+      a.organization_id,
+      a.logical_id
+    from public.ledger_audience_v0 as a
+    where a.audience_user_id = (select auth.uid())
+      and (a.expires_at > (select private.clock_now())) is not false
+  )
+);
+create policy ledger_events_v0_insert_owner on public.ledger_events_v0
+for insert to authenticated
+with check (
+  owner_user_id = (select auth.uid())
+  and (
+    organization_id = (select auth.uid())
+    or organization_id = any(
+      (
+        select private.member_organization_ids(array['owner', 'admin', 'finance', 'member'])
+      )::uuid[]
+    )
+  )
+);
+create policy ledger_events_v0_select_trusted on public.ledger_events_v0
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+create policy ledger_events_v0_insert_trusted on public.ledger_events_v0
+for insert to app_user, service_role, tallystick_writer with check (true);
+
+create policy ledger_heads_select_owner_or_audience on private.ledger_heads
+for select to authenticated
+using (
+  owner_user_id = (select auth.uid())
+  or (organization_id, logical_id) in (
+    select
+      a.organization_id,
+      a.logical_id
+    from public.ledger_audience_v0 as a
+    where a.audience_user_id = (select auth.uid())
+      and (a.expires_at > (select private.clock_now())) is not false
+  )
+);
+create policy ledger_heads_select_trusted on private.ledger_heads
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+
+-- The audience sees that it is one; who else is, only server roles know.
+grant insert (organization_id, logical_id, audience_user_id, granted_by, expires_at),
+update (expires_at), delete
+on table public.ledger_audience_v0 to service_role;
+create policy ledger_audience_v0_select_self on public.ledger_audience_v0
+for select to authenticated using (audience_user_id = (select auth.uid()));
+create policy ledger_audience_v0_select_trusted on public.ledger_audience_v0
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+create policy ledger_audience_v0_insert_service on public.ledger_audience_v0
+for insert to service_role with check (true);
+create policy ledger_audience_v0_update_service on public.ledger_audience_v0
+for update to service_role using (true) with check (true);
+create policy ledger_audience_v0_delete_service on public.ledger_audience_v0
+for delete to service_role using (true);
+
+revoke execute on function
+private.assert_payload(jsonb),
+private.may_follow(text, text),
+private.admit_ledger_event(),
+public.ledger_assert_v0(
+  text, text, jsonb, text, text, timestamptz, uuid, text, text, text, text, text, uuid, uuid
+),
+private.revise_event(text, uuid, uuid, jsonb, text, timestamptz, uuid),
+public.ledger_amend_v0(uuid, jsonb, uuid, text, timestamptz, uuid),
+public.ledger_void_v0(uuid, text, text, uuid, uuid),
+public.ledger_restate_v0(uuid, jsonb, uuid, uuid),
+private.verify_journal(uuid)
+from public, anon, authenticated, service_role;
+
+-- With the caller's rights, all of them: policies and the trigger decide.
+grant execute on function
+public.ledger_assert_v0(
+  text, text, jsonb, text, text, timestamptz, uuid, text, text, text, text, text, uuid, uuid
+),
+private.revise_event(text, uuid, uuid, jsonb, text, timestamptz, uuid),
+public.ledger_amend_v0(uuid, jsonb, uuid, text, timestamptz, uuid),
+public.ledger_void_v0(uuid, text, text, uuid, uuid),
+public.ledger_restate_v0(uuid, jsonb, uuid, uuid)
+to authenticated, service_role, app_user, tallystick_writer;
+grant execute on function
+private.may_follow(text, text),
+private.verify_journal(uuid)
+to service_role, app_user, tallystick_writer;

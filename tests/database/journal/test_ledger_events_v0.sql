@@ -1,0 +1,194 @@
+-- The journal: what a receipt has, who writes and reads it, and what nobody may do.
+begin;
+select plan(64);
+
+select tests.freeze_clock('2026-03-10 12:00+00');
+create temporary table scene as
+select
+  o.org, tests.member(o.org) as member, tests.member(o.org, 'viewer') as viewer,
+  gen_random_uuid() as owner, gen_random_uuid() as audience, gen_random_uuid() as late,
+  gen_random_uuid() as stranger
+from (select tests.organization() as org) as o;
+grant select on scene to public;
+
+create function pg_temp.answer(p_role text, p_person uuid, p_statement text)
+returns text
+language plpgsql
+as $$
+declare
+  v_answer text;
+begin
+  perform tests.act_as(p_role, p_person);
+  execute p_statement into v_answer;
+  reset role;
+  return v_answer;
+exception when others then
+  reset role;
+  return sqlstate;
+end
+$$;
+
+-- Columns -----------------------------------------------------------------------------------------
+
+select has_column('public', 'ledger_events_v0', c, c || ' is there')
+from unnest(array[
+  'id', 'logical_id', 'revision', 'supersedes_id', 'op', 'domain', 'event_type', 'owner_user_id',
+  'owner_agent_id', 'entity_type', 'entity_id', 'country_code', 'region_code', 'city_code',
+  'locality_code', 'occurred_at', 'payload', 'created_at'
+]::name []) as c;
+select matches(
+  col_description('public.ledger_events_v0'::regclass, attnum),
+  'always include enough to explain why this door opened', 'the rule stands in the comment'
+)
+from pg_attribute where attrelid = 'public.ledger_events_v0'::regclass and attname = 'event_type';
+select has_view(
+  'public', 'ledger_current_' || d || '_v0', 'the ledger ' || d || ' has its view'
+)
+from unnest(array[
+  'expertise', 'payments', 'moderation', 'verification', 'security', 'geo', 'models',
+  'admin_exports', 'devices'
+]) as d;
+
+-- Writing -----------------------------------------------------------------------------------------
+
+select tests.act_as('authenticated', owner) from scene;
+create temporary table mine as
+select e.* from scene, ledger_assert_v0(
+  'payments', 'paid', '{"amount": "5"}', 'invoice', 'i-1', p_country_code => 'DE'
+) as e;
+reset role;
+select results_eq(
+  $$select organization_id = owner, owner_user_id = owner, revision, op, payload, created_at
+    from mine, scene$$,
+  $$values (
+    true, true, 0, 'assert', '{"amount": "5", "source": "client", "schema_version": 0}'::jsonb,
+    '2026-03-10 12:00+00'::timestamptz
+  )$$,
+  'a person writes a receipt as their own tenant'
+);
+select is(
+  pg_temp.answer('authenticated', owner, format(
+    'select (ledger_amend_v0(%L, ''{"amount": "6"}'')).revision', logical_id
+  )), '1', 'and corrects it'
+) from scene, mine;
+select is(
+  pg_temp.answer('authenticated', owner, format(
+    'select (ledger_amend_v0(%L, ''{"amount": "7"}'', %L)).revision', logical_id, id
+  )), 'TS419', 'not on what was read before'
+) from scene, mine;
+select is(
+  pg_temp.answer('authenticated', p.person, format(
+    'select (ledger_amend_v0(%L, ''{}'', p_organization_id => %L)).revision', logical_id, owner
+  )), 'TS404', p.who || ' does not see it'
+) from mine, scene cross join lateral (
+  values (stranger, 'a stranger'), (member, 'a member of some organization')
+) as p (person, who);
+select is(
+  pg_temp.answer('authenticated', p.person, p.statement), p.expected, p.says
+)
+from scene cross join mine cross join lateral (
+  values
+  (stranger, format(
+    'insert into ledger_events_v0 (domain, event_type, owner_user_id) values (''d'', ''e'', %L) '
+    'returning id', owner
+  ), '42501', 'nobody writes for another'),
+  (stranger, format(
+    'insert into ledger_events_v0 (domain, event_type, organization_id) values (''d'', ''e'', %L) '
+    'returning id', owner
+  ), '42501', 'nor into the tenant of another'),
+  (stranger, format(
+    'insert into ledger_events_v0 (domain, event_type, organization_id) values (''d'', ''e'', %L) '
+    'returning id', org
+  ), '42501', 'nor into an organization that is not theirs'),
+  (viewer, format(
+    'insert into ledger_events_v0 (domain, event_type, organization_id) values (''d'', ''e'', %L) '
+    'returning id', org
+  ), '42501', 'nor as a viewer'),
+  (member, format(
+    'insert into ledger_events_v0 (domain, event_type, organization_id) values (''d'', ''e'', %L) '
+    'returning op', org
+  ), 'assert', 'a member writes into theirs'),
+  (stranger, format(
+    'insert into ledger_events_v0 (logical_id, revision, supersedes_id, op, domain, event_type) '
+    'values (%L, 1, %L, ''amend'', ''payments'', ''e'') returning id', logical_id, id
+  ), 'TS404', 'a revision is of one''s own'),
+  (owner, format(
+    'insert into ledger_events_v0 (logical_id, revision, supersedes_id, op, domain, event_type) '
+    'values (%L, 3, (select id from ledger_current_v0), ''amend'', ''payments'', ''e'') '
+    'returning id', logical_id
+  ), 'TS419', 'a revision is not left out'),
+  (owner, format(
+    'insert into ledger_events_v0 (logical_id, revision, supersedes_id, op, domain, event_type) '
+    'values (%L, 2, (select id from ledger_current_v0), ''amend'', ''geo'', ''e'') returning id',
+    logical_id
+  ), '22023', 'a receipt stays in its ledger'),
+  (owner, format(
+    'insert into ledger_events_v0 (logical_id, domain, event_type) values (%L, ''d'', ''e'') '
+    'returning id', logical_id
+  ), 'TS419', 'what was asserted is not asserted again'),
+  (owner, 'insert into ledger_events_v0 (domain, event_type) values (''d'', '' '') returning id',
+    '23514', 'an event has a type'),
+  (owner, 'insert into ledger_events_v0 (domain, event_type, op) values (''d'', ''e'', ''x'') '
+    'returning id', 'TS404', 'an operation nobody knows'),
+  (owner, 'insert into ledger_events_v0 (domain, event_type, payload) values (''d'', ''e'', ''[]'') '
+    'returning id', '23514', 'a payload is an object'),
+  (owner, 'insert into ledger_events_v0 (domain, event_type, created_at) '
+    'values (''d'', ''e'', now()) returning id', '42501', 'nobody says when it was written'),
+  (owner, 'select ledger_assert_v0(''d'', ''e'', ''{"schema_version": "x"}'')', '22023',
+    'a version is a number'),
+  (owner, 'select ledger_assert_v0(''d'', ''e'', ''{"source": 5}'')', '22023', 'a source is a text'),
+  (owner, 'select ledger_assert_v0(''d'', ''e'', ''{"correlation_id": 5}'')', '22023',
+    'a correlation is a text'),
+  (owner, format('select ledger_void_v0(%L, '' '')', logical_id), '22023', 'a void has a reason'),
+  (owner, 'update ledger_events_v0 set event_type = ''x'' returning id', '42501', 'no update'),
+  (owner, 'delete from ledger_events_v0 returning id', '42501', 'no delete')
+) as p (person, statement, expected, says);
+select throws_ok(s, '23001', null, 'nobody may: ' || s)
+from unnest(array[
+  'update public.ledger_events_v0 set event_type = ''x''', 'delete from public.ledger_events_v0'
+]) as s;
+
+-- Reading -----------------------------------------------------------------------------------------
+
+insert into ledger_audience_v0 (organization_id, logical_id, audience_user_id, granted_by, expires_at)
+select owner, logical_id, person, 'test', expires
+from mine, scene cross join lateral (
+  values (audience, null::timestamptz), (late, '2026-03-10 12:00+00')
+) as a (person, expires);
+select is(
+  pg_temp.answer(p.role, p.person, format(
+    'select count(*) || '' '' || (select count(*) from ledger_current_v0 where logical_id = %1$L) '
+    '|| '' '' || (select count(*) from ledger_current_payments_v0 where logical_id = %1$L) '
+    'from ledger_events_v0 where logical_id = %1$L', logical_id
+  )), p.expected, p.says
+)
+from mine, scene cross join lateral (
+  values
+  ('authenticated', owner, '2 1 1', 'the owner reads all revisions and the current one'),
+  ('authenticated', audience, '2 1 1', 'so does the audience'),
+  ('authenticated', late, '0 0 0', 'not an audience whose time is over'),
+  ('authenticated', stranger, '0 0 0', 'not a stranger'),
+  ('anon', null::uuid, '42501', 'not anon'),
+  ('service_role', null, '2 1 1', 'the server does')
+) as p (role, person, expected, says);
+select is(
+  pg_temp.answer('authenticated', audience, format(
+    'select (ledger_amend_v0(%L, ''{}'', p_organization_id => %L)).id', logical_id, owner
+  )), '42501', 'the audience reads only'
+) from mine, scene;
+select is(
+  pg_temp.answer('authenticated', owner, format(
+    'insert into ledger_audience_v0 (organization_id, logical_id, audience_user_id, granted_by) '
+    'values (%L, %L, %L, ''me'') returning granted_by', owner, logical_id, stranger
+  )), '42501', 'only the server mints an audience'
+) from mine, scene;
+select is(
+  pg_temp.answer('service_role', null, format(
+    'select (ledger_void_v0(%L, ''fraud'', ''trust and safety'', p_organization_id => %L)).payload'
+    ' ->> ''voided_by''', logical_id, owner
+  )), 'trust and safety', 'the server revises what is the owner''s'
+) from mine, scene;
+select is_empty('select * from audit.verify_integrity()', 'all of that agrees');
+
+select * from finish();
+rollback;
