@@ -212,6 +212,20 @@ declare
 begin
   new.organization_id := coalesce(new.organization_id, new.owner_user_id);
   new.created_at := private.clock_now();
+  -- As the policy does afterwards: before it, so that nobody learns what is in another tenant.
+  if not private.is_trusted_caller() and (
+    new.owner_user_id = auth.uid()
+    and (
+      new.organization_id = auth.uid()
+      or new.organization_id = any(
+        private.member_organization_ids(array['owner', 'admin', 'finance', 'member'])
+      )
+    )
+  ) is not true then
+    perform private.raise_error(
+      '42501', jsonb_build_object('organization_id', new.organization_id)
+    );
+  end if;
   if jsonb_typeof(new.payload) = 'object' then
     new.payload := private.assert_payload(new.payload);
   end if;
@@ -256,8 +270,8 @@ end
 $$;
 
 comment on function private.admit_ledger_event() is
-  'Trigger: fills what was left out, and refuses a revision out of order. Errors: 22023, TS404, '
-  'TS419 for a stale head.';
+  'Trigger: fills what was left out, and refuses a revision out of order. Errors: 22023, 42501, '
+  'TS404, TS419 for a stale head.';
 
 create trigger ledger_events_v0_admit before insert on public.ledger_events_v0
 for each row execute function private.admit_ledger_event();

@@ -1,6 +1,6 @@
 -- The journal: what a receipt has, who writes and reads it, and what nobody may do.
 begin;
-select plan(64);
+select plan(65);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -108,6 +108,10 @@ from scene cross join mine cross join lateral (
     'insert into ledger_events_v0 (domain, event_type, organization_id) values (''d'', ''e'', %L) '
     'returning op', org
   ), 'assert', 'a member writes into theirs'),
+  (stranger, format(
+    'insert into ledger_events_v0 (organization_id, logical_id, domain, event_type) '
+    'values (%L, %L, ''d'', ''e'') returning id', owner, logical_id
+  ), '42501', 'nor learns what is in it'),
   (stranger, format(
     'insert into ledger_events_v0 (logical_id, revision, supersedes_id, op, domain, event_type) '
     'values (%L, 1, %L, ''amend'', ''payments'', ''e'') returning id', logical_id, id
