@@ -14,18 +14,20 @@ begin
     org_id, id, run_id, agent_id, task_id, step_id, input_tokens, output_tokens, total_tokens,
     model, cost_usd, is_estimated, error_code, error_message, reported_total_tokens, created_at,
     updated_at
-  ) values (
+  )
+  select
     p_usage.organization_id, p_usage.id, p_usage.run_id, p_call.agent_id, p_call.task_id,
     coalesce(p_call.step_id, p_usage.run_id), p_usage.prompt_tokens, p_usage.completion_tokens,
     p_usage.prompt_tokens::bigint + p_usage.completion_tokens, p_usage.model, p_usage.cost,
     p_call.error_code is not null, p_call.error_code, p_call.error_message,
     p_call.reported_total_tokens, p_usage.created_at, p_usage.created_at
-  );
+  from billing.run_records as r
+  where r.org_id = p_usage.organization_id and r.id = p_usage.run_id;
 end
 $$;
 
 comment on function private.record_run_call(public.ai_usage_ledger, private.run_call) is
-  'Writes the row of token_records that goes with a usage.';
+  'Writes the row of token_records that goes with a usage of a run that was started here.';
 
 -- True for a run of ours: others are labels that an application gave to its calls.
 create function private.is_run(p_org_id uuid, p_run_id uuid)

@@ -373,8 +373,7 @@ begin
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
   perform private.record_run_call(v_usages[n], null)
   from generate_subscripts(v_ids, 1) as n
-  where (v_usages[n]).run_id is not null
-    and private.is_run(p_organization_id, (v_usages[n]).run_id);
+  where (v_usages[n]).run_id is not null;
   perform private.roll_up_all(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);

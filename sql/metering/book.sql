@@ -213,8 +213,7 @@ begin
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
-      if v_usage.run_id is not null
-        and private.is_run(v_usage.organization_id, v_usage.run_id) then
+      if v_usage.run_id is not null then
         perform private.record_run_call(v_usage, p_call);
       end if;
       if v_coverage.lacks_funding and v_usage.cost > 0 then

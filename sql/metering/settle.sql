@@ -148,7 +148,7 @@ begin
   )
   returning * into v_usage;
   perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
-  if p_hold.run_id is not null and private.is_run(p_hold.organization_id, p_hold.run_id) then
+  if p_hold.run_id is not null then
     perform private.record_run_call(v_usage, p_call);
   end if;
   return v_usage;

@@ -4149,8 +4149,7 @@ begin
       end if;
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
-      if v_usage.run_id is not null
-        and private.is_run(v_usage.organization_id, v_usage.run_id) then
+      if v_usage.run_id is not null then
         perform private.record_run_call(v_usage, p_call);
       end if;
       if v_coverage.lacks_funding and v_usage.cost > 0 then
@@ -4333,7 +4332,7 @@ begin
   )
   returning * into v_usage;
   perform private.roll_up(v_usage, p_hold.day, p_hold.slots[1]);
-  if p_hold.run_id is not null and private.is_run(p_hold.organization_id, p_hold.run_id) then
+  if p_hold.run_id is not null then
     perform private.record_run_call(v_usage, p_call);
   end if;
   return v_usage;
@@ -5471,8 +5470,7 @@ begin
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;
   perform private.record_run_call(v_usages[n], null)
   from generate_subscripts(v_ids, 1) as n
-  where (v_usages[n]).run_id is not null
-    and private.is_run(p_organization_id, (v_usages[n]).run_id);
+  where (v_usages[n]).run_id is not null;
   perform private.roll_up_all(v_usages, v_days, v_rollup_slot);
   delete from metering.holds as h
   where h.organization_id = p_organization_id and h.id = any(v_ids);
