@@ -101,7 +101,19 @@
 -- AUDIT: who did what, and proof that the books agree
 -- the event log, the outbox
 \ir audit/tables.sql
--- verify_integrity
+-- what was removed under retention
+\ir audit/tombstones.sql
+-- leaves, roots, the chain, which ledgers join
+\ir audit/seal_tables.sql
+-- how rows become leaves, leaves a root, and roots a seal; seal_ledgers
+\ir audit/seals.sql
+-- verify_seals
+\ir audit/verify_seals.sql
+-- what a check says
+\ir audit/findings.sql
+-- metering's share of verify_integrity
+\ir audit/metering_integrity.sql
+-- verify_integrity, since the last checkpoint or in full
 \ir audit/integrity.sql
 -- who sees events, who may verify
 \ir audit/access.sql

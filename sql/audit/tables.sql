@@ -16,6 +16,7 @@ create table audit.event_log (
   authn_method text,
   authorization_result text,
   violation_code text,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint event_log_pkey primary key (organization_id, event_id),
   constraint event_log_status_is_known
   check (status in ('ok', 'refused', 'error', 'replayed', 'proposed')),
@@ -24,6 +25,8 @@ create table audit.event_log (
 
 create index event_log_organization_id_correlation_id_idx
 on audit.event_log (organization_id, correlation_id);
+
+create index event_log_xact_id_idx on audit.event_log (xact_id);
 
 create trigger event_log_reject_mutation before update or delete on audit.event_log
 for each row execute function private.reject_mutation();
@@ -51,6 +54,7 @@ comment on column audit.event_log.authn_method is
   'How the actor is known: jwt, or asserted by a server role.';
 comment on column audit.event_log.authorization_result is 'allowed or denied.';
 comment on column audit.event_log.violation_code is 'Which rule was broken, if any.';
+comment on column audit.event_log.xact_id is 'The transaction that wrote it.';
 
 -- Kept in the transaction of what it tells of, so nobody hears of what was rolled back, and nothing
 -- that happened goes unheard. pg_notify would forget it.

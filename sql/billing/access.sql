@@ -217,7 +217,7 @@ billing.dispute_reconciliation(uuid, text, uuid),
 private.refund_dispute(uuid, uuid, numeric),
 billing.resolve_dispute(uuid, numeric, text, uuid),
 billing.get_statement(uuid, date),
-private.verify_billing(uuid)
+private.verify_billing(uuid[], xid8)
 from public, anon, authenticated, service_role;
 
 -- Everybody: what reads with the caller's rights. available_credits and what surveys call are among
@@ -256,7 +256,7 @@ billing.reconcile_run(uuid, uuid),
 billing.complete_run(uuid, uuid),
 billing.cancel_run(uuid, uuid),
 billing.fail_run(uuid, text, uuid),
-private.verify_billing(uuid)
+private.verify_billing(uuid[], xid8)
 to service_role, app_user, tallystick_writer;
 
 -- Operators only: money in, and housekeeping.

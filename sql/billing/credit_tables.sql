@@ -97,6 +97,7 @@ create table billing.billing_ledger (
   idempotency_key private.label,
   created_by private.label,
   created_at timestamptz not null,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint billing_ledger_pkey primary key (org_id, id),
   constraint billing_ledger_org_id_idempotency_key_key unique (org_id, idempotency_key),
   constraint fk_billing_ledger_org
@@ -129,6 +130,7 @@ create index idx_billing_ledger_charges on billing.billing_ledger (org_id, creat
 where transaction_type = 'charge';
 create index idx_billing_ledger_refunds on billing.billing_ledger (org_id, created_at desc)
 where transaction_type = 'refund';
+create index billing_ledger_xact_id_idx on billing.billing_ledger (xact_id);
 create index idx_billing_ledger_idempotency on billing.billing_ledger (idempotency_key)
 where idempotency_key is not null;
 
@@ -165,6 +167,7 @@ comment on column billing.billing_ledger.created_by is
   'system, support, user, or the id of who caused it.';
 comment on column billing.billing_ledger.created_at is
   'When it was booked; in the order of credit_balance_history.';
+comment on column billing.billing_ledger.xact_id is 'The transaction that booked it.';
 
 create table billing.credit_balance_history (
   org_id uuid not null,
@@ -218,3 +221,5 @@ comment on column billing.credit_balance_history.change_usd is
 comment on column billing.credit_balance_history.reason is 'Why, as in billing_ledger.';
 comment on column billing.credit_balance_history.billing_ledger_id is 'The movement.';
 comment on column billing.credit_balance_history.created_at is 'When it was booked.';
+
+select private.seal_ledger('billing.billing_ledger', 'created_at');

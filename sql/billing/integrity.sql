@@ -1,7 +1,7 @@
 -- Billing: credits against their ledger, runs against their calls.
 
 -- A stable function reads with the snapshot of the statement that called it: see verify_metering.
-create function private.verify_billing(p_organization_id uuid)
+create function private.verify_billing(p_organization_ids uuid[], p_since xid8)
 returns setof audit.finding
 language plpgsql
 stable
@@ -61,7 +61,7 @@ begin
     ('every_movement_is_in_history', t.entries::numeric, b.movement_count::numeric),
     ('history_has_no_gap', t.movements::numeric, b.movement_count::numeric)
   ) as v (check_name, expected, actual)
-  where v.expected <> v.actual and (p_organization_id is null or b.org_id = p_organization_id);
+  where v.expected <> v.actual and (p_organization_ids is null or b.org_id = any(p_organization_ids));
 
   return query
   select
@@ -74,7 +74,7 @@ begin
         lag(x.balance_after_usd) over (partition by x.org_id order by x.movement), 0
       )::numeric as before_it
     from billing.credit_balance_history as x
-    where p_organization_id is null or x.org_id = p_organization_id
+    where p_organization_ids is null or x.org_id = any(p_organization_ids)
   ) as h
   where h.before_it <> h.balance_before_usd;
 
@@ -89,7 +89,8 @@ begin
     from billing.grant_movements as x
     where x.org_id = l.org_id and x.billing_ledger_id = l.id
   ) as m
-  where (p_organization_id is null or l.org_id = p_organization_id)
+  where (p_organization_ids is null or l.org_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and m.change <> case l.direction when 'credit' then l.amount_usd else - l.amount_usd end;
 
   return query
@@ -101,7 +102,7 @@ begin
     select coalesce(sum(x.change_usd), 0) as change
     from billing.grant_movements as x where x.org_id = g.org_id and x.grant_id = g.id
   ) as m
-  where (p_organization_id is null or g.org_id = p_organization_id)
+  where (p_organization_ids is null or g.org_id = any(p_organization_ids))
     and m.change <> g.remaining_usd;
 
   return query
@@ -113,7 +114,7 @@ begin
     select coalesce(sum(x.amount_usd), 0) as reserved
     from billing.credit_reservations as x where x.org_id = g.org_id and x.grant_id = g.id
   ) as r
-  where (p_organization_id is null or g.org_id = p_organization_id)
+  where (p_organization_ids is null or g.org_id = any(p_organization_ids))
     and r.reserved <> g.reserved_usd;
 
   -- What goes on is funded; what has ended is not.
@@ -135,7 +136,7 @@ begin
     select coalesce(sum(c.amount_usd), 0) as reserved
     from billing.credit_reservations as c where c.org_id = s.org_id and c.subject_id = s.id
   ) as x
-  where (p_organization_id is null or s.org_id = p_organization_id) and s.needed <> x.reserved;
+  where (p_organization_ids is null or s.org_id = any(p_organization_ids)) and s.needed <> x.reserved;
 
   return query
   select
@@ -148,7 +149,7 @@ begin
     select d.org_id, d.id, d.reserved_usd from billing.draws as d where d.status = 'open'
   ) as s
   left join metering.budgets as b on b.organization_id = s.org_id and b.id = s.id
-  where (p_organization_id is null or s.org_id = p_organization_id)
+  where (p_organization_ids is null or s.org_id = any(p_organization_ids))
     and b.limit_usd is distinct from s.needed;
 
   -- A call of a run is in both ledgers, with the same figures.
@@ -163,10 +164,13 @@ begin
   from (
     select l.* from public.ai_usage_ledger as l
     inner join billing.run_records as r on r.org_id = l.organization_id and r.id = l.run_id
+    where p_since is null or l.xact_id >= p_since
   ) as u
-  full join billing.token_records as t on t.org_id = u.organization_id and t.id = u.id
+  full join (
+    select x.* from billing.token_records as x where p_since is null or x.xact_id >= p_since
+  ) as t on t.org_id = u.organization_id and t.id = u.id
   where (
-    p_organization_id is null or coalesce(u.organization_id, t.org_id) = p_organization_id
+    p_organization_ids is null or coalesce(u.organization_id, t.org_id) = any(p_organization_ids)
   ) and (u.run_id, u.prompt_tokens, u.completion_tokens, u.model, u.cost)
   is distinct from (t.run_id, t.input_tokens, t.output_tokens, t.model, t.cost_usd);
 
@@ -178,7 +182,8 @@ begin
   left join billing.steps as s on s.org_id = t.org_id and s.id = t.step_id
   left join billing.tasks as k on k.org_id = t.org_id and k.id = t.task_id
   left join billing.agents as a on a.org_id = t.org_id and a.id = t.agent_id
-  where (p_organization_id is null or t.org_id = p_organization_id)
+  where (p_organization_ids is null or t.org_id = any(p_organization_ids))
+    and (p_since is null or t.xact_id >= p_since)
     and (
       s.run_id is distinct from t.run_id
       or t.task_id is not null and k.run_id is distinct from t.run_id
@@ -191,7 +196,7 @@ begin
     'ended_run_is_reconciled', r.org_id, 'run ' || r.id::text, 'a reconciliation', 'nothing'
   from billing.run_records as r
   left join billing.token_reconciliations as c on c.org_id = r.org_id and c.run_id = r.id
-  where (p_organization_id is null or r.org_id = p_organization_id)
+  where (p_organization_ids is null or r.org_id = any(p_organization_ids))
     and (c.id is null) <> (r.status = 'running');
 
   return query
@@ -224,7 +229,7 @@ begin
         from billing.receivables as x where x.org_id = r.org_id and x.run_id = r.id
       ) as owed
     from billing.run_records as r
-    where r.status <> 'running' and (p_organization_id is null or r.org_id = p_organization_id)
+    where r.status <> 'running' and (p_organization_ids is null or r.org_id = any(p_organization_ids))
   ) as s
   where s.cost <> s.charged - s.refunded + s.owed;
 
@@ -234,7 +239,7 @@ begin
     'at most ' || private.figure(sum(l.amount_usd) filter (where l.direction = 'debit')),
     private.figure(sum(l.amount_usd) filter (where l.direction = 'credit'))
   from billing.billing_ledger as l
-  where l.run_id is not null and (p_organization_id is null or l.org_id = p_organization_id)
+  where l.run_id is not null and (p_organization_ids is null or l.org_id = any(p_organization_ids))
   group by l.org_id, l.run_id
   having coalesce(sum(l.amount_usd) filter (where l.direction = 'credit'), 0)
     > coalesce(sum(l.amount_usd) filter (where l.direction = 'debit'), 0);
@@ -267,7 +272,7 @@ begin
       ) as owed
   ) as s
   where d.status = 'closed'
-    and (p_organization_id is null or d.org_id = p_organization_id)
+    and (p_organization_ids is null or d.org_id = any(p_organization_ids))
     and d.cost_incurred <> s.charged + s.owed;
 
   return query
@@ -280,7 +285,7 @@ begin
     from billing.billing_ledger as l
     where l.org_id = x.org_id and l.idempotency_key like 'tallystick:receivable:' || x.id::text || ':%'
   ) as c
-  where (p_organization_id is null or x.org_id = p_organization_id)
+  where (p_organization_ids is null or x.org_id = any(p_organization_ids))
     and x.amount_usd - x.outstanding_usd - x.waived_usd <> c.collected;
 
   -- What is spent outside runs since an organization pays in advance is in its draws, or late.
@@ -320,7 +325,7 @@ begin
   ) as t
   where b.id = b.organization_id
     and b.prepaid_since is not null
-    and (p_organization_id is null or b.organization_id = p_organization_id)
+    and (p_organization_ids is null or b.organization_id = any(p_organization_ids))
     and t.spent <> t.drawn + t.late;
 
   return query
@@ -331,7 +336,7 @@ begin
   full join billing.credit_balances as c on c.org_id = b.organization_id
   where (b.id is null or c.org_id is null)
     and (
-      p_organization_id is null or coalesce(b.organization_id, c.org_id) = p_organization_id
+      p_organization_ids is null or coalesce(b.organization_id, c.org_id) = any(p_organization_ids)
     );
 
   return query
@@ -348,7 +353,7 @@ begin
     order by h.movement
     limit 1
   ) as m
-  where (p_organization_id is null or g.org_id = p_organization_id)
+  where (p_organization_ids is null or g.org_id = any(p_organization_ids))
     and m.change_usd <> g.amount_usd;
 
   -- A reconciliation says what its run was estimated at, what its calls were but for the late ones,
@@ -404,7 +409,7 @@ begin
         c.variance_tokens * 100::numeric / greatest(c.estimated_total_tokens, 1), 4
       ) as variance_pct
   ) as x
-  where (p_organization_id is null or c.org_id = p_organization_id)
+  where (p_organization_ids is null or c.org_id = any(p_organization_ids))
     and (
       c.estimated_cost_usd, c.actual_cost_usd, c.refund_amount_usd, c.charge_amount_usd, c.status,
       c.variance_pct, c.estimated_input_tokens, c.estimated_output_tokens
@@ -418,7 +423,7 @@ begin
     'run_calls_its_model', r.org_id, 'run ' || r.id::text, r.model::text, b.only_model::text
   from billing.run_records as r
   inner join metering.budgets as b on b.organization_id = r.org_id and b.id = r.id
-  where (p_organization_id is null or r.org_id = p_organization_id)
+  where (p_organization_ids is null or r.org_id = any(p_organization_ids))
     and r.model is distinct from b.only_model;
 
   return query
@@ -427,7 +432,7 @@ begin
     private.figure(v.waived_usd)
   from billing.receivables as v
   left join billing.token_reconciliations as c on c.org_id = v.org_id and c.run_id = v.run_id
-  where (p_organization_id is null or v.org_id = p_organization_id)
+  where (p_organization_ids is null or v.org_id = any(p_organization_ids))
     and v.waived_usd > 0
     and c.status is distinct from 'RESOLVED';
 
@@ -435,7 +440,8 @@ begin
   select
     'movement_left_an_event', l.org_id, 'movement ' || l.id::text, 'an event', 'nothing'
   from billing.billing_ledger as l
-  where (p_organization_id is null or l.org_id = p_organization_id)
+  where (p_organization_ids is null or l.org_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and not exists (
       select from audit.event_log as e
       where e.organization_id = l.org_id
@@ -446,4 +452,5 @@ begin
 end
 $$;
 
-comment on function private.verify_billing(uuid) is 'Billing checks of audit.verify_integrity.';
+comment on function private.verify_billing(uuid[], xid8) is
+  'Billing checks of audit.verify_integrity.';

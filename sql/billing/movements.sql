@@ -94,6 +94,7 @@ begin
     )
   );
   v_movement.id := private.uuid_v7(v_movement.created_at);
+  v_movement.xact_id := pg_current_xact_id();
   insert into billing.billing_ledger values (v_movement.*);
 
   update billing.credit_grants as g
@@ -544,7 +545,7 @@ security definer -- writes the event log, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_row constant jsonb := to_jsonb(new)
+  v_row constant jsonb := to_jsonb(new) - 'xact_id'
     || jsonb_build_object(
       'amount_usd', trim_scale(new.amount_usd::numeric)::text,
       'created_at', to_char(new.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')

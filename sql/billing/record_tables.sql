@@ -21,6 +21,7 @@ create table billing.token_records (
   reported_total_tokens bigint,
   created_at timestamptz not null,
   updated_at timestamptz not null,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint token_records_pkey primary key (org_id, id),
   constraint check_token_sum check (total_tokens = input_tokens::bigint + output_tokens),
   constraint token_records_error_code_is_known
@@ -52,6 +53,7 @@ create index idx_token_records_run_created on billing.token_records (run_id, cre
 create index idx_token_records_agent_created on billing.token_records (agent_id, created_at desc);
 create index idx_token_records_estimated on billing.token_records (run_id)
 where is_estimated = true;
+create index token_records_xact_id_idx on billing.token_records (xact_id);
 
 create statistics billing.token_records_stats (dependencies)
 on run_id, model, error_code from billing.token_records;
@@ -92,6 +94,7 @@ comment on column billing.token_records.reported_total_tokens is
 comment on column billing.token_records.created_at is
   'When it was authorized, or recorded without a hold: the time in id.';
 comment on column billing.token_records.updated_at is 'Always created_at.';
+comment on column billing.token_records.xact_id is 'The transaction that recorded it.';
 
 create view billing.runs with (security_invoker = true) as
 select
@@ -262,3 +265,6 @@ comment on column billing.token_reconciliations.dispute_refund_usd is
 comment on column billing.token_reconciliations.created_at is 'When the run was reconciled.';
 comment on column billing.token_reconciliations.updated_at is 'When it was last changed.';
 comment on column billing.token_reconciliations.resolved_at is 'When a dispute was resolved.';
+
+-- A record has the time it was authorized at, its usage that at which it was written.
+select private.seal_ledger('billing.token_records', p_erasable => array['error_message']);

@@ -102,7 +102,7 @@ private.revise_event(text, uuid, uuid, jsonb, text, timestamptz, uuid),
 public.ledger_amend_v0(uuid, jsonb, uuid, text, timestamptz, uuid),
 public.ledger_void_v0(uuid, text, text, uuid, uuid),
 public.ledger_restate_v0(uuid, jsonb, uuid, uuid),
-private.verify_journal(uuid)
+private.verify_journal(uuid[], xid8)
 from public, anon, authenticated, service_role;
 
 -- With the caller's rights, all of them: policies and the trigger decide.
@@ -117,5 +117,5 @@ public.ledger_restate_v0(uuid, jsonb, uuid, uuid)
 to authenticated, service_role, app_user, tallystick_writer;
 grant execute on function
 private.may_follow(text, text),
-private.verify_journal(uuid)
+private.verify_journal(uuid[], xid8)
 to service_role, app_user, tallystick_writer;

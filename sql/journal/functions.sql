@@ -339,7 +339,7 @@ comment on function public.ledger_restate_v0(uuid, jsonb, uuid, uuid) is
   'owner, and server roles, which name the tenant. Errors: 22023, 42501, TS404, TS419.';
 
 -- Journal: heads are the last revisions, and each revision follows from the one before.
-create function private.verify_journal(p_organization_id uuid)
+create function private.verify_journal(p_organization_ids uuid[], p_since xid8)
 returns setof audit.finding
 language plpgsql
 stable
@@ -354,7 +354,8 @@ begin
   from public.ledger_events_v0 as e
   left join public.ledger_events_v0 as p
     on p.organization_id = e.organization_id and p.id = e.supersedes_id
-  where (p_organization_id is null or e.organization_id = p_organization_id)
+  where (p_organization_ids is null or e.organization_id = any(p_organization_ids))
+    and (p_since is null or e.xact_id >= p_since)
     and e.op <> 'assert'
     and (
       p.logical_id, p.revision + 1, p.owner_user_id, p.domain::text, private.may_follow(e.op, p.op)
@@ -369,17 +370,18 @@ begin
     select distinct on (e.organization_id, e.logical_id)
       e.organization_id, e.logical_id, e.id, e.revision, e.op, e.owner_user_id, e.domain
     from public.ledger_events_v0 as e
-    where p_organization_id is null or e.organization_id = p_organization_id
+    where p_organization_ids is null or e.organization_id = any(p_organization_ids)
     order by e.organization_id, e.logical_id, e.revision desc
   ) as l
   full join private.ledger_heads as h
     on h.organization_id = l.organization_id and h.logical_id = l.logical_id
   where (
-    p_organization_id is null
-    or coalesce(l.organization_id, h.organization_id) = p_organization_id
+    p_organization_ids is null
+    or coalesce(l.organization_id, h.organization_id) = any(p_organization_ids)
   ) and (l.id, l.revision, l.op, l.owner_user_id, l.domain::text)
   is distinct from (h.event_id, h.revision, h.op, h.owner_user_id, h.domain);
 end
 $$;
 
-comment on function private.verify_journal(uuid) is 'Journal checks of audit.verify_integrity.';
+comment on function private.verify_journal(uuid[], xid8) is
+  'Journal checks of audit.verify_integrity.';

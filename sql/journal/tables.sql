@@ -24,6 +24,7 @@ create table public.ledger_events_v0 (
   occurred_at timestamptz not null default private.clock_now(),
   payload jsonb not null default '{}',
   created_at timestamptz not null default private.clock_now(),
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint ledger_events_v0_pkey primary key (organization_id, id),
   constraint ledger_events_v0_organization_id_logical_id_revision_key
   unique (organization_id, logical_id, revision),
@@ -49,6 +50,8 @@ create index ledger_events_v0_owner_user_id_occurred_at_idx
 on public.ledger_events_v0 (owner_user_id, occurred_at desc);
 create index ledger_events_v0_entity_idx
 on public.ledger_events_v0 (organization_id, entity_type, entity_id) where entity_id is not null;
+
+create index ledger_events_v0_xact_id_idx on public.ledger_events_v0 (xact_id);
 
 create trigger ledger_events_v0_reject_mutation before update or delete on public.ledger_events_v0
 for each row execute function private.reject_mutation();
@@ -89,6 +92,7 @@ comment on column public.ledger_events_v0.payload is
   'The facts, an object with schema_version (0 unless stated), source and, for what takes several '
   'steps, correlation_id. A void has void_reason and voided_by.';
 comment on column public.ledger_events_v0.created_at is 'When this revision was written here.';
+comment on column public.ledger_events_v0.xact_id is 'The transaction that wrote it.';
 
 create table private.ledger_heads (
   organization_id uuid not null,
@@ -140,3 +144,5 @@ comment on column public.ledger_audience_v0.audience_user_id is 'Who may read it
 comment on column public.ledger_audience_v0.granted_by is 'Who let them.';
 comment on column public.ledger_audience_v0.granted_at is 'Since when.';
 comment on column public.ledger_audience_v0.expires_at is 'Until when; null for ever.';
+
+select private.seal_ledger('public.ledger_events_v0', 'created_at', array['payload']);

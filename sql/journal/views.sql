@@ -54,7 +54,10 @@ begin
     for v_column in
       select a.attname, pg_catalog.col_description(a.attrelid, a.attnum) as says
       from pg_catalog.pg_attribute as a
-      where a.attrelid = 'public.ledger_events_v0'::regclass and a.attnum > 0 and not a.attisdropped
+      where a.attrelid = 'public.ledger_events_v0'::regclass
+        and a.attnum > 0
+        and not a.attisdropped
+        and a.attname <> 'xact_id'
     loop
       execute format(
         'comment on column public.%I.%I is %L', v_view, v_column.attname, v_column.says

@@ -368,6 +368,7 @@ begin
   for v_n in 1..cardinality(v_ids) loop
     v_usages[v_n] := private.usage_of_hold(v_holds[v_n], v_costings[v_n]);
     v_usages[v_n].settled_at := greatest(v_now, v_holds[v_n].created_at);
+    v_usages[v_n].xact_id := pg_current_xact_id();
     v_days[v_n] := v_holds[v_n].day;
   end loop;
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;

@@ -211,6 +211,7 @@ begin
         v_is_bound := true;
         perform private.abandon_attempt();
       end if;
+      v_usage.xact_id := pg_current_xact_id();
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
       if v_usage.run_id is not null then

@@ -202,6 +202,7 @@ create table public.ai_usage_ledger (
   markup_id uuid,
   rates jsonb,
   zero_cost_reason metering.zero_cost_reason,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
   constraint ai_usage_ledger_times_are_those_of_its_id
   check (created_at = private.uuid_v7_time(id) and settled_at >= created_at),
@@ -224,6 +225,7 @@ partition by range (id);
 create unique index ai_usage_ledger_id_idx on public.ai_usage_ledger (id);
 create index idx_ai_usage_ledger_org_month on public.ai_usage_ledger (organization_id, created_at);
 create index idx_ai_usage_ledger_workflow on public.ai_usage_ledger (workflow_id);
+create index ai_usage_ledger_xact_id_idx on public.ai_usage_ledger (xact_id);
 
 create trigger ai_usage_ledger_reject_mutation before update or delete on public.ai_usage_ledger
 for each row execute function private.reject_mutation();
@@ -278,5 +280,7 @@ comment on column public.ai_usage_ledger.rates is
   'priced cost is counts times rates, rounded half even at 12 decimals.';
 comment on column public.ai_usage_ledger.zero_cost_reason is
   'Why tokens cost nothing; null where they cost something.';
+comment on column public.ai_usage_ledger.xact_id is
+  'The transaction that recorded it: seals and incremental checks go by it.';
 
 insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger');

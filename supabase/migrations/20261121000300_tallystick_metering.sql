@@ -396,6 +396,7 @@ create table public.ai_usage_ledger (
   markup_id uuid,
   rates jsonb,
   zero_cost_reason metering.zero_cost_reason,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint ai_usage_ledger_pkey primary key (organization_id, id),
   constraint ai_usage_ledger_times_are_those_of_its_id
   check (created_at = private.uuid_v7_time(id) and settled_at >= created_at),
@@ -418,6 +419,7 @@ partition by range (id);
 create unique index ai_usage_ledger_id_idx on public.ai_usage_ledger (id);
 create index idx_ai_usage_ledger_org_month on public.ai_usage_ledger (organization_id, created_at);
 create index idx_ai_usage_ledger_workflow on public.ai_usage_ledger (workflow_id);
+create index ai_usage_ledger_xact_id_idx on public.ai_usage_ledger (xact_id);
 
 create trigger ai_usage_ledger_reject_mutation before update or delete on public.ai_usage_ledger
 for each row execute function private.reject_mutation();
@@ -472,6 +474,8 @@ comment on column public.ai_usage_ledger.rates is
   'priced cost is counts times rates, rounded half even at 12 decimals.';
 comment on column public.ai_usage_ledger.zero_cost_reason is
   'Why tokens cost nothing; null where they cost something.';
+comment on column public.ai_usage_ledger.xact_id is
+  'The transaction that recorded it: seals and incremental checks go by it.';
 
 insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger');
 
@@ -4147,6 +4151,7 @@ begin
         v_is_bound := true;
         perform private.abandon_attempt();
       end if;
+      v_usage.xact_id := pg_current_xact_id();
       insert into public.ai_usage_ledger values (v_usage.*);
       perform private.roll_up(v_usage, v_day, v_coverage.slots[1]);
       if v_usage.run_id is not null then
@@ -5465,6 +5470,7 @@ begin
   for v_n in 1..cardinality(v_ids) loop
     v_usages[v_n] := private.usage_of_hold(v_holds[v_n], v_costings[v_n]);
     v_usages[v_n].settled_at := greatest(v_now, v_holds[v_n].created_at);
+    v_usages[v_n].xact_id := pg_current_xact_id();
     v_days[v_n] := v_holds[v_n].day;
   end loop;
   insert into public.ai_usage_ledger select u.* from unnest(v_usages) as u;

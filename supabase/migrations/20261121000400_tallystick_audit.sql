@@ -20,6 +20,7 @@ create table audit.event_log (
   authn_method text,
   authorization_result text,
   violation_code text,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint event_log_pkey primary key (organization_id, event_id),
   constraint event_log_status_is_known
   check (status in ('ok', 'refused', 'error', 'replayed', 'proposed')),
@@ -28,6 +29,8 @@ create table audit.event_log (
 
 create index event_log_organization_id_correlation_id_idx
 on audit.event_log (organization_id, correlation_id);
+
+create index event_log_xact_id_idx on audit.event_log (xact_id);
 
 create trigger event_log_reject_mutation before update or delete on audit.event_log
 for each row execute function private.reject_mutation();
@@ -55,6 +58,7 @@ comment on column audit.event_log.authn_method is
   'How the actor is known: jwt, or asserted by a server role.';
 comment on column audit.event_log.authorization_result is 'allowed or denied.';
 comment on column audit.event_log.violation_code is 'Which rule was broken, if any.';
+comment on column audit.event_log.xact_id is 'The transaction that wrote it.';
 
 -- Kept in the transaction of what it tells of, so nobody hears of what was rolled back, and nothing
 -- that happened goes unheard. pg_notify would forget it.
@@ -130,9 +134,877 @@ comment on function audit.acknowledge_events(uuid, uuid[]) is
   'Marks events of the outbox as delivered; returns how many were not yet. For operators. Errors: '
   '22023, TS404 for an unknown organization.';
 
--- sql/audit/integrity.sql
+-- sql/audit/tombstones.sql
 
--- Proof that the books agree. One row per broken invariant, none when all is well.
+-- What was removed from a ledger under retention. A row that is gone without a tombstone was not
+-- removed, it was lost.
+
+create table audit.tombstones (
+  organization_id uuid not null,
+  ledger private.label not null,
+  row_id uuid not null,
+  removed_at timestamptz not null default private.clock_now(),
+  removed_by private.label not null,
+  xact_id xid8 not null default pg_current_xact_id(),
+  constraint tombstones_pkey primary key (organization_id, ledger, row_id)
+);
+
+create index tombstones_xact_id_idx on audit.tombstones (xact_id);
+
+create trigger tombstones_reject_mutation before update or delete on audit.tombstones
+for each row execute function private.reject_mutation();
+create trigger tombstones_reject_truncate before truncate on audit.tombstones
+for each statement execute function private.reject_mutation();
+
+comment on table audit.tombstones is
+  'Append-only list of the rows that were removed from a ledger once they need not be kept. '
+  'Written by the removal itself, and by nobody else.';
+comment on column audit.tombstones.organization_id is 'The organization whose row it was.';
+comment on column audit.tombstones.ledger is
+  'Qualified name of the ledger, such as public.venture_token_ledger.';
+comment on column audit.tombstones.row_id is 'Id of the row that is gone.';
+comment on column audit.tombstones.removed_at is 'When it was removed.';
+comment on column audit.tombstones.removed_by is 'The role that removed it.';
+comment on column audit.tombstones.xact_id is 'The transaction that removed it.';
+
+-- Attach it after each row of DELETE to a ledger with organization_id and id.
+create function private.leave_tombstone()
+returns trigger
+language plpgsql
+volatile
+security definer -- writes tombstones, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into audit.tombstones (organization_id, ledger, row_id, removed_by)
+  values (
+    old.organization_id, tg_table_schema || '.' || tg_table_name, old.id, private.caller_role()
+  );
+  return null;
+end
+$$;
+
+comment on function private.leave_tombstone() is
+  'Trigger: notes that a row was removed from a ledger.';
+
+-- sql/audit/seal_tables.sql
+
+-- Seals: proof that nothing was altered, by those who may switch off every guard.
+--
+-- A leaf is a hash over a row. The leaves of an organization and ledger in one seal make a Merkle
+-- tree with one root; the roots of a seal make another; each seal is chained to the one before. To
+-- alter a row unnoticed one must make anew its leaf, its root and every seal since, and then the
+-- newest seal is no longer the one that was published. Sealing looks at rows that are committed, so
+-- no spend ever waits for it.
+
+create table audit.seal_epochs (
+  epoch integer not null,
+  system_identifier bigint not null,
+  is_caught_up boolean not null default false,
+  started_at timestamptz not null default private.clock_now(),
+  constraint seal_epochs_pkey primary key (epoch)
+);
+
+comment on table audit.seal_epochs is
+  'Servers that sealed here, one after the other. A restored server counts its transactions anew, '
+  'so it begins an epoch: it first seals whatever has no leaf, then goes on by transaction.';
+comment on column audit.seal_epochs.epoch is 'Number of the epoch, from 1.';
+comment on column audit.seal_epochs.system_identifier is
+  'Which server: system_identifier of pg_control_system().';
+comment on column audit.seal_epochs.is_caught_up is
+  'False while rows that came with the restored dump may have no leaf yet.';
+comment on column audit.seal_epochs.started_at is 'When it first sealed here.';
+
+create table audit.sealed_ledgers (
+  ledger private.label not null,
+  organization_column name not null,
+  key_columns name[] not null,
+  time_column name,
+  sealed_columns name[] not null,
+  erasable_columns name[] not null default '{}',
+  sealed_below xid8 not null default '0',
+  constraint sealed_ledgers_pkey primary key (ledger),
+  constraint sealed_ledgers_erasable_columns_are_sealed
+  check (erasable_columns <@ sealed_columns)
+);
+
+comment on table audit.sealed_ledgers is
+  'The registry of ledgers that are sealed. private.seal_ledger() puts one in.';
+comment on column audit.sealed_ledgers.ledger is 'Its table, as schema.table.';
+comment on column audit.sealed_ledgers.organization_column is 'Which column says whose a row is.';
+comment on column audit.sealed_ledgers.key_columns is
+  'Which columns tell its rows apart within an organization: joined by /, they are row_id.';
+comment on column audit.sealed_ledgers.time_column is
+  'Which column says when a row was written; null where none does.';
+comment on column audit.sealed_ledgers.sealed_columns is
+  'What a leaf is over, in this order: all that never change. A later column is added at the end; '
+  'a null is left out, so leaves made before it stay true.';
+comment on column audit.sealed_ledgers.erasable_columns is
+  'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.sealed_below is
+  'All rows of transactions below this, of the present epoch, have a leaf.';
+
+create table audit.seals (
+  seal bigint not null,
+  epoch integer not null,
+  is_catching_up boolean not null,
+  xact_below xid8 not null,
+  xact_next xid8 not null,
+  leaf_count bigint not null,
+  root bytea not null,
+  previous bytea not null,
+  hash bytea not null,
+  sealed_at timestamptz not null,
+  constraint seals_pkey primary key (seal),
+  constraint seals_epoch_fkey
+  foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
+  constraint seals_count_up check (seal >= 1),
+  constraint seals_seal_something check (leaf_count > 0),
+  constraint seals_hashes_are_sha256
+  check (length(root) = 32 and length(previous) = 32 and length(hash) = 32)
+);
+
+create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next);
+
+create trigger seals_reject_mutation before update or delete on audit.seals
+for each row execute function private.reject_mutation();
+create trigger seals_reject_truncate before truncate on audit.seals
+for each statement execute function private.reject_mutation();
+
+comment on table audit.seals is
+  'The chain. Whoever keeps a hash of it somewhere else can prove later that all that was sealed '
+  'until then is what it was.';
+comment on column audit.seals.seal is 'Number of the seal, from 1, without a gap.';
+comment on column audit.seals.epoch is 'In which epoch it was made.';
+comment on column audit.seals.is_catching_up is
+  'True where it sealed whatever had no leaf, after a restore; false where it went by transaction.';
+comment on column audit.seals.xact_below is
+  'No transaction below this was under way when it was made.';
+comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
+comment on column audit.seals.leaf_count is 'How many rows it seals.';
+comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
+comment on column audit.seals.previous is
+  'hash of the seal before it; 32 zero bytes for the first.';
+comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
+comment on column audit.seals.sealed_at is 'When it was made.';
+
+create table audit.seal_roots (
+  organization_id uuid not null,
+  ledger private.label not null,
+  seal bigint not null,
+  leaf_count bigint not null,
+  root bytea not null,
+  constraint seal_roots_pkey primary key (organization_id, ledger, seal),
+  constraint seal_roots_root_is_sha256 check (length(root) = 32)
+);
+
+create index seal_roots_seal_idx on audit.seal_roots (seal);
+
+create trigger seal_roots_reject_mutation before update or delete on audit.seal_roots
+for each row execute function private.reject_mutation();
+create trigger seal_roots_reject_truncate before truncate on audit.seal_roots
+for each statement execute function private.reject_mutation();
+
+comment on table audit.seal_roots is
+  'What a seal has of an organization and ledger: the root of a Merkle tree over its leaves, in '
+  'the order of row_id.';
+comment on column audit.seal_roots.organization_id is 'Whose rows.';
+comment on column audit.seal_roots.ledger is 'Of which ledger, as schema.table.';
+comment on column audit.seal_roots.seal is 'In which seal.';
+comment on column audit.seal_roots.leaf_count is 'How many.';
+comment on column audit.seal_roots.root is 'Their Merkle root. SHA-256.';
+
+create table audit.seal_leaves (
+  organization_id uuid not null,
+  ledger private.label not null,
+  row_id text not null,
+  seal bigint not null,
+  salt uuid,
+  leaf bytea not null,
+  constraint seal_leaves_pkey primary key (organization_id, ledger, row_id),
+  constraint seal_leaves_leaf_is_sha256 check (length(leaf) = 32)
+);
+
+create trigger seal_leaves_reject_mutation before update or delete on audit.seal_leaves
+for each row execute function private.reject_mutation();
+create trigger seal_leaves_reject_truncate before truncate on audit.seal_leaves
+for each statement execute function private.reject_mutation();
+
+comment on table audit.seal_leaves is
+  'One row per sealed row: a hash over all of it that never changes. Kept when the row is not.';
+comment on column audit.seal_leaves.organization_id is 'Whose row.';
+comment on column audit.seal_leaves.ledger is 'Of which ledger, as schema.table.';
+comment on column audit.seal_leaves.row_id is 'Which row: its key within the organization.';
+comment on column audit.seal_leaves.seal is 'In which seal.';
+comment on column audit.seal_leaves.salt is
+  'Goes into the hash of each erasable text, so that nobody finds out by trying what an erased one '
+  'was. Null where the ledger has none.';
+comment on column audit.seal_leaves.leaf is 'SHA-256 over the row.';
+
+create table audit.checkpoints (
+  seal bigint not null,
+  checked_at timestamptz not null default private.clock_now(),
+  constraint checkpoints_pkey primary key (seal)
+);
+
+create trigger checkpoints_reject_mutation before update or delete on audit.checkpoints
+for each row execute function private.reject_mutation();
+create trigger checkpoints_reject_truncate before truncate on audit.checkpoints
+for each statement execute function private.reject_mutation();
+
+comment on table audit.checkpoints is
+  'Seals up to which verify_integrity found nothing: it then looks only at what came later, unless '
+  'a full check is asked for. Written by audit.make_checkpoint().';
+comment on column audit.checkpoints.seal is 'The newest seal at that time.';
+comment on column audit.checkpoints.checked_at is 'When that was.';
+
+-- sql/audit/seals.sql
+
+-- How rows become leaves, leaves a root, and roots a seal.
+
+-- Root of a Merkle tree over hashes (RFC 6962, 2.1: an odd one moves up as it is). A node is hashed
+-- with another prefix than a leaf, so that neither can pass for the other.
+create function private.merkle_root(p_hashes bytea[])
+returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hashes bytea[] := p_hashes;
+begin
+  while cardinality(v_hashes) > 1 loop
+    v_hashes := array(
+      select
+        case count(*)
+          when 2 then sha256(decode('01', 'hex') || string_agg(h.hash, '' order by h.position))
+          else (array_agg(h.hash))[1]
+        end
+      from unnest(v_hashes) with ordinality as h (hash, position)
+      group by (h.position - 1) / 2
+      order by (h.position - 1) / 2
+    );
+  end loop;
+  return v_hashes[1];
+end
+$$;
+
+comment on function private.merkle_root(bytea[]) is
+  'Root of a Merkle tree over SHA-256 hashes, as in RFC 6962; null for none.';
+
+-- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
+-- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
+-- them. Rows that are there already are sealed with the next seal.
+create function private.seal_ledger(
+  p_ledger regclass,
+  p_time_column name default null,
+  p_erasable name[] default '{}',
+  p_editable name[] default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key name[] := array(
+    select a.attname
+    from pg_index as i
+    cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (number, position)
+    inner join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k.number
+    where i.indrelid = p_ledger and i.indisprimary
+    order by k.position
+  );
+  v_columns name[] := array(
+    select a.attname
+    from pg_attribute as a
+    where a.attrelid = p_ledger
+      and a.attnum > 0
+      and not a.attisdropped
+      and a.attname <> all(p_editable)
+    order by a.attnum
+  );
+begin
+  if (
+    v_key[1] in ('organization_id', 'org_id')
+    and array_remove(array['xact_id', p_time_column], null) <@ v_columns
+  ) is not true then
+    perform private.reject_argument(
+      'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
+    );
+  end if;
+  insert into audit.sealed_ledgers as l (
+    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns
+  )
+  select
+    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable
+  from pg_class as c
+  inner join pg_namespace as n on n.oid = c.relnamespace
+  where c.oid = p_ledger
+  on conflict (ledger) do update
+  set
+    sealed_columns = l.sealed_columns || array(
+      select x.name
+      from unnest(excluded.sealed_columns) with ordinality as x (name, position)
+      where x.name <> all(l.sealed_columns)
+      order by x.position
+    ),
+    erasable_columns = l.erasable_columns || array(
+      select x.name from unnest(excluded.erasable_columns) as x (name)
+      where x.name <> all(l.sealed_columns)
+    );
+end
+$$;
+
+comment on function private.seal_ledger(regclass, name, name[], name[]) is
+  'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
+  'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
+  'columns were added to it. Errors: 22023 for a table without a key led by its organization or '
+  'without xact_id.';
+
+-- What tells a row of a ledger apart, as SQL over a row named t.
+create function private.row_id_expression(p_ledger audit.sealed_ledgers)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select string_agg(format('t.%I::text', k.name), ' || ''/'' || ' order by k.position)
+    from unnest(p_ledger.key_columns) with ordinality as k (name, position)
+  );
+end
+$$;
+
+comment on function private.row_id_expression(audit.sealed_ledgers) is
+  'SQL text: the row_id of a row named t.';
+
+-- The leaf of a row, as SQL over a row named t and the SQL of its salt.
+--
+-- A leaf is over name=value of each column that has one, written as an array: its quotes keep a
+-- value from passing for two. Values have one spelling each, whatever the session's settings:
+-- whoever runs this sets time zone and date style.
+create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_values text;
+begin
+  select
+    string_agg(
+      case
+        when c.name = any(p_ledger.erasable_columns)
+          then format(
+            '%L || encode(sha256(convert_to(%s::text || t.%I::text, ''UTF8'')), ''hex'')',
+            c.name || '#', p_salt, c.name
+          )
+        when coalesce(nullif(y.typbasetype, 0), y.oid) = 'numeric'::regtype
+          then format('%L || trim_scale(t.%I)::text', c.name || '=', c.name)
+        else format('%L || t.%I::text', c.name || '=', c.name)
+      end,
+      ', ' order by c.position
+    )
+  into v_values
+  from unnest(p_ledger.sealed_columns) with ordinality as c (name, position)
+  inner join pg_attribute as a
+    on a.attrelid = p_ledger.ledger::regclass and a.attname = c.name
+  inner join pg_type as y on y.oid = a.atttypid;
+  return format(
+    'sha256(decode(''00'', ''hex'') '
+    '|| convert_to(array_remove(array[%L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, v_values
+  );
+end
+$$;
+
+comment on function private.leaf_expression(audit.sealed_ledgers, text) is
+  'SQL text: the leaf of a row named t with the given salt.';
+
+-- What a root adds to the tree of its seal.
+create function private.root_leaf(p_root audit.seal_roots)
+returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(
+    decode('00', 'hex') || convert_to(
+      array[
+        p_root.organization_id::text, p_root.ledger, p_root.leaf_count::text,
+        encode(p_root.root, 'hex')
+      ]::text,
+      'UTF8'
+    )
+  );
+end
+$$;
+
+comment on function private.root_leaf(audit.seal_roots) is
+  'SHA-256 over a row of seal_roots: a leaf in the tree of its seal.';
+
+-- The link of the chain that a seal is.
+create function private.seal_hash(p_seal audit.seals)
+returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+as $$
+begin
+  return sha256(
+    decode('02', 'hex') || convert_to(
+      array[
+        p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
+        p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
+        encode(p_seal.root, 'hex'), encode(p_seal.previous, 'hex'), p_seal.sealed_at::text
+      ]::text,
+      'UTF8'
+    )
+  );
+end
+$$;
+
+comment on function private.seal_hash(audit.seals) is
+  'SHA-256 over all columns of a seal but its hash.';
+
+-- The epoch of this server; begins one on a server that has not sealed here. Locks the chain.
+create function private.enter_epoch()
+returns audit.seal_epochs
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_epoch audit.seal_epochs;
+  v_server constant bigint := (select c.system_identifier from pg_control_system() as c);
+begin
+  lock table audit.seals in exclusive mode;
+  -- Updated, not only read: a sealer with an older snapshot than the last seal then gets 40001.
+  update audit.seal_epochs as e
+  set is_caught_up = e.is_caught_up
+  where e.epoch = (select max(x.epoch) from audit.seal_epochs as x)
+  returning * into v_epoch;
+  if v_epoch.system_identifier is distinct from v_server then
+    insert into audit.seal_epochs (epoch, system_identifier)
+    values (coalesce(v_epoch.epoch, 0) + 1, v_server)
+    returning * into v_epoch;
+  end if;
+  return v_epoch;
+end
+$$;
+
+comment on function private.enter_epoch() is
+  'The epoch of this server, begun if need be, with the chain locked for its next seal.';
+
+-- Makes the leaves of up to p_limit rows of a ledger and their roots; returns how many.
+--
+-- Once caught up it goes by transaction: nothing below p_below can still commit, so going up to it
+-- passes over no row. A row that has its leaf is not given another.
+create function private.make_leaves(
+  p_ledger audit.sealed_ledgers,
+  p_is_caught_up boolean,
+  p_seal bigint,
+  p_below xid8,
+  p_limit integer
+)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+as $$
+declare
+  v_count integer;
+  v_last xid8;
+begin
+  execute format(
+    $sql$
+    with taken as materialized (
+      select t._organization_id, t._row_id, t.xact_id, t._salt, %1$s as leaf
+      from (
+        select t.*, t.%2$I as _organization_id, %3$s as _row_id, %4$s as _salt
+        from %5$s as t
+        where %6$s
+          and not exists (
+            select from audit.seal_leaves as l
+            where l.organization_id = t.%2$I and l.ledger = %5$L and l.row_id = %3$s
+          )
+        order by t.xact_id
+        limit $3
+      ) as t
+    ),
+
+    leaves as (
+      insert into audit.seal_leaves (organization_id, ledger, row_id, seal, salt, leaf)
+      select k._organization_id, %5$L, k._row_id, $4, k._salt, k.leaf from taken as k
+    ),
+
+    roots as (
+      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root)
+      select
+        k._organization_id, %5$L, $4, count(*),
+        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C"))
+      from taken as k
+      group by k._organization_id
+    )
+
+    select count(*), max(k.xact_id) from taken as k
+    $sql$,
+    private.leaf_expression(p_ledger, 't._salt'),
+    p_ledger.organization_column,
+    private.row_id_expression(p_ledger),
+    case cardinality(p_ledger.erasable_columns)
+      when 0 then 'null::uuid' else 'gen_random_uuid()'
+    end,
+    p_ledger.ledger,
+    case when p_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
+  )
+  into v_count, v_last
+  using p_ledger.sealed_below, p_below, p_limit, p_seal;
+
+  update audit.sealed_ledgers as l
+  set
+    sealed_below = case
+      when v_count < p_limit then p_below
+      when p_is_caught_up then v_last
+      else '0'
+    end
+  where l.ledger = p_ledger.ledger;
+  return v_count;
+end
+$$;
+
+comment on function private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer) is
+  'Makes the leaves of up to p_limit rows of a ledger in a seal, and their roots.';
+
+-- Seals what was committed since the last seal.
+--
+-- Locks: the chain, against other sealers; nothing that spending touches. Called again: seals what
+-- came meanwhile, or does nothing.
+create function audit.seal_ledgers(p_limit integer default 100000)
+returns setof audit.seals
+language plpgsql
+volatile
+security definer -- writes seals, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_epoch audit.seal_epochs;
+  v_snapshot pg_snapshot;
+  v_last audit.seals;
+  v_seal audit.seals;
+  v_ledger audit.sealed_ledgers;
+  v_count integer;
+  v_is_whole boolean := true;
+begin
+  if (p_limit between 1 and 10000000) is not true then
+    perform private.reject_argument('p_limit', 'must be from 1 to 10000000');
+  end if;
+  v_epoch := private.enter_epoch();
+  v_snapshot := pg_current_snapshot();
+  select * into v_last from audit.seals as s order by s.seal desc limit 1;
+
+  v_seal.seal := coalesce(v_last.seal, 0) + 1;
+  v_seal.epoch := v_epoch.epoch;
+  v_seal.is_catching_up := not v_epoch.is_caught_up;
+  v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
+  v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
+  v_seal.leaf_count := 0;
+  for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
+    v_count := private.make_leaves(
+      v_ledger, v_epoch.is_caught_up, v_seal.seal, v_seal.xact_below, p_limit
+    );
+    v_seal.leaf_count := v_seal.leaf_count + v_count;
+    v_is_whole := v_is_whole and v_count < p_limit;
+  end loop;
+  if v_seal.is_catching_up and v_is_whole then
+    update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
+  end if;
+  if v_seal.leaf_count = 0 then
+    return;
+  end if;
+
+  select
+    private.merkle_root(
+      array_agg(private.root_leaf(r) order by r.organization_id, r.ledger::text collate "C")
+    )
+  into v_seal.root
+  from audit.seal_roots as r
+  where r.seal = v_seal.seal;
+  v_seal.previous := coalesce(v_last.hash, decode(repeat('00', 32), 'hex'));
+  v_seal.sealed_at := private.clock_now();
+  v_seal.hash := private.seal_hash(v_seal);
+  insert into audit.seals values (v_seal.*);
+  return next v_seal;
+end
+$$;
+
+comment on function audit.seal_ledgers(integer) is
+  'Seals the rows of all ledgers in the registry that were committed since the last seal, at most '
+  'p_limit of each, and returns the seal; nothing where there are none. What transactions under '
+  'way have written waits for the next. Blocks no spend. For operators. Errors: 22023.';
+
+-- The ledgers of the rooms before this one.
+select private.seal_ledger('public.ai_usage_ledger', 'settled_at', array['tags']);
+select private.seal_ledger('audit.event_log', 'event_timestamp', array['error_message']);
+select private.seal_ledger('audit.tombstones', 'removed_at');
+
+-- sql/audit/verify_seals.sql
+
+-- What seals prove: every sealed row is what it was, none is missing, none came in behind them.
+
+create type audit.seal_finding as (
+  check_name text,
+  ledger text,
+  organization_id uuid,
+  row_id text,
+  seal bigint,
+  expected text,
+  actual text
+);
+
+comment on type audit.seal_finding is
+  'Something that was altered: which check found it, in which ledger, whose row, in which seal.';
+comment on column audit.seal_finding.check_name is 'Which check.';
+comment on column audit.seal_finding.ledger is
+  'In which ledger, as schema.table; null for the chain itself.';
+comment on column audit.seal_finding.organization_id is 'Whose row; null for the chain itself.';
+comment on column audit.seal_finding.row_id is 'Which row; null for a root or the chain.';
+comment on column audit.seal_finding.seal is 'In which seal; null for a row that has none.';
+comment on column audit.seal_finding.expected is 'What was sealed.';
+comment on column audit.seal_finding.actual is 'What is there.';
+
+-- How far the clock of a row may lag behind the seals made before its transaction began to write:
+-- a call reads the clock first, and may then wait for a lock.
+create function private.seal_tolerance()
+returns interval
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select interval '5 minutes'
+$$;
+
+comment on function private.seal_tolerance() is
+  'How long before a seal a row may say it was written whose transaction began after it.';
+
+-- The rows of one ledger against their leaves. p_epoch is that of this server, or null where it has
+-- not sealed here, or not yet all that came with a dump: then rows without a leaf prove nothing.
+create function private.verify_leaves(
+  p_ledger audit.sealed_ledgers,
+  p_organization_id uuid,
+  p_epoch integer
+)
+returns setof audit.seal_finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+as $$
+begin
+  return query execute format(
+    $sql$
+    with chain as (
+      select
+        s.seal, s.epoch, s.is_catching_up, s.xact_next, s.sealed_at,
+        lag(s.sealed_at) over (order by s.seal) as previous_at
+      from audit.seals as s
+    ),
+
+    compared as (
+      select
+        coalesce(l.organization_id, t._organization_id) as organization_id,
+        coalesce(l.row_id, t._row_id) as row_id,
+        l.seal,
+        l.leaf,
+        %1$s as present,
+        t.xact_id,
+        %2$s as written_at
+      from (
+        select x.* from audit.seal_leaves as x
+        where x.ledger = %3$L and ($1 is null or x.organization_id = $1)
+      ) as l
+      full join (
+        select t.*, t.%4$I as _organization_id, %5$s as _row_id
+        from %3$s as t
+        where $1 is null or t.%4$I = $1
+      ) as t on t._organization_id = l.organization_id and t._row_id = l.row_id
+    ),
+
+    checked as (
+      select
+        c.*,
+        case
+          when c.xact_id is null then 'sealed_row_is_there'
+          when c.leaf <> c.present then 'row_is_what_was_sealed'
+          when c.leaf is null and c.xact_id < $3 and $2 is not null then 'row_came_before_its_seal'
+          when c.leaf is null and $2 is null or n.is_catching_up then null
+          when
+            (c.leaf is null or c.written_at < n.previous_at - private.seal_tolerance())
+            and exists (
+              select from chain as p
+              where p.epoch = coalesce(n.epoch, $2)
+                and (c.seal is null or p.seal < c.seal)
+                and p.xact_next <= c.xact_id
+                and p.sealed_at - private.seal_tolerance() > c.written_at
+            ) then 'row_was_written_when_it_says'
+        end as check_name
+      from compared as c
+      left join chain as n on n.seal = c.seal
+    )
+
+    select
+      c.check_name, %3$L, c.organization_id, c.row_id, c.seal,
+      coalesce(encode(c.leaf, 'hex'), 'nothing'),
+      case c.check_name
+        when 'row_was_written_when_it_says' then c.written_at::text
+        else coalesce(encode(c.present, 'hex'), 'nothing')
+      end
+    from checked as c
+    where c.check_name is not null
+      and not (
+        c.check_name = 'sealed_row_is_there' and exists (
+          select from audit.tombstones as r
+          where r.organization_id = c.organization_id
+            and r.ledger = %3$L
+            and r.row_id::text = c.row_id
+        )
+      )
+    $sql$,
+    private.leaf_expression(p_ledger, 'l.salt'),
+    coalesce('t.' || quote_ident(p_ledger.time_column), 'null::timestamptz'),
+    p_ledger.ledger,
+    p_ledger.organization_column,
+    private.row_id_expression(p_ledger)
+  )
+  using p_organization_id, p_epoch, p_ledger.sealed_below;
+end
+$$;
+
+comment on function private.verify_leaves(audit.sealed_ledgers, uuid, integer) is
+  'The rows of one ledger against their leaves, for audit.verify_seals.';
+
+-- Leaves against roots, roots against seals, seals against one another.
+create function private.verify_chain(p_organization_id uuid)
+returns setof audit.seal_finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'root_is_of_its_leaves', coalesce(r.ledger, l.ledger)::text,
+    coalesce(r.organization_id, l.organization_id), null::text, coalesce(r.seal, l.seal),
+    format('%s leaves, %s', coalesce(r.leaf_count, 0), encode(r.root, 'hex')),
+    format('%s leaves, %s', coalesce(l.leaf_count, 0), encode(l.root, 'hex'))
+  from (
+    select x.* from audit.seal_roots as x
+    where p_organization_id is null or x.organization_id = p_organization_id
+  ) as r
+  full join (
+    select
+      x.organization_id, x.ledger, x.seal, count(*) as leaf_count,
+      private.merkle_root(array_agg(x.leaf order by x.row_id collate "C")) as root
+    from audit.seal_leaves as x
+    where p_organization_id is null or x.organization_id = p_organization_id
+    group by x.organization_id, x.ledger, x.seal
+  ) as l
+    on l.organization_id = r.organization_id and l.ledger = r.ledger and l.seal = r.seal
+  where (r.root, r.leaf_count) is distinct from (l.root, l.leaf_count);
+
+  return query
+  select
+    'seal_is_of_its_roots', null::text, null::uuid, null::text, coalesce(s.seal, r.seal),
+    format('%s leaves, %s', coalesce(s.leaf_count, 0), encode(s.root, 'hex')),
+    format('%s leaves, %s', coalesce(r.leaf_count, 0), encode(r.root, 'hex'))
+  from audit.seals as s
+  full join (
+    select
+      x.seal, sum(x.leaf_count) as leaf_count,
+      private.merkle_root(
+        array_agg(private.root_leaf(x) order by x.organization_id, x.ledger::text collate "C")
+      ) as root
+    from audit.seal_roots as x
+    group by x.seal
+  ) as r on r.seal = s.seal
+  where (s.root, s.leaf_count) is distinct from (r.root, r.leaf_count);
+
+  return query
+  select
+    'seals_are_a_chain', null::text, null::uuid, null::text, c.seal,
+    format('%s after %s', encode(c.computed, 'hex'), encode(c.before_it, 'hex')),
+    format('%s after %s', encode(c.hash, 'hex'), encode(c.previous, 'hex'))
+  from (
+    select
+      s.seal, s.hash, s.previous, private.seal_hash(s) as computed,
+      coalesce(lag(s.hash) over (order by s.seal), decode(repeat('00', 32), 'hex')) as before_it,
+      row_number() over (order by s.seal) as position
+    from audit.seals as s
+  ) as c
+  where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
+end
+$$;
+
+comment on function private.verify_chain(uuid) is
+  'Leaves against roots, roots against seals, the chain, for audit.verify_seals.';
+
+-- Recomputes every hash. Changes nothing, locks nothing.
+create function audit.verify_seals(
+  p_organization_id uuid default null,
+  p_published_hash text default null
+)
+returns setof audit.seal_finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ledger audit.sealed_ledgers;
+  v_epoch integer := (
+    select e.epoch
+    from audit.seal_epochs as e
+    where e.epoch = (select max(x.epoch) from audit.seal_epochs as x)
+      and e.is_caught_up
+      and e.system_identifier = (select c.system_identifier from pg_control_system() as c)
+  );
+begin
+  if p_published_hash !~ '^[0-9a-f]{64}$' then
+    perform private.reject_argument('p_published_hash', 'must be 64 hexadecimal digits');
+  end if;
+  for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
+    return query select * from private.verify_leaves(v_ledger, p_organization_id, v_epoch);
+  end loop;
+  return query select * from private.verify_chain(p_organization_id);
+  if p_published_hash is not null and not exists (
+    select from audit.seals as s where s.hash = decode(p_published_hash, 'hex')
+  ) then
+    return next (
+      'published_hash_is_in_the_chain', null, null, null, null, p_published_hash, 'nothing'
+    )::audit.seal_finding;
+  end if;
+end
+$$;
+
+comment on function audit.verify_seals(uuid, text) is
+  'One row per sealed row that was altered or removed, per row that came in behind a seal, and per '
+  'root or seal that does not fit; none when all is well. Of one organization, or of all. '
+  'p_published_hash is the hash of a seal that was kept elsewhere: only that exposes someone who '
+  'made all seals anew. For server roles. Errors: 22023.';
+
+-- sql/audit/findings.sql
+
+-- What a check of the books says: one row per broken invariant, none when all is well.
 
 create type audit.finding as (
   check_name text,
@@ -162,126 +1034,178 @@ $$;
 
 comment on function private.figure(numeric) is 'Exact text of an amount; "nothing" for null.';
 
+-- sql/audit/metering_integrity.sql
+
 -- Metering: every counter against ledger and holds.
 --
 -- A stable function reads with the snapshot of the statement that called it, so all checks see one
--- moment and calls in flight raise no alarm.
-create function private.verify_metering(p_organization_id uuid)
+-- moment and calls in flight raise no alarm. Null p_organization_ids: of all. Null p_since: all
+-- rows; else those whose transaction is not older.
+create function private.verify_metering(p_organization_ids uuid[], p_since xid8)
 returns setof audit.finding
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- What was spent and is held in the scope and present window of each budget, against its slots.
+  -- What was spent in the scope and present window of each budget, against its slots: by the
+  -- rollups, which are checked against the ledger below; by the calls themselves where there are none.
   return query
-  with calls as (
+  with counted as materialized (
     select
-      l.organization_id, l.created_at, l.cost as settled_usd, 0 as held_usd, l.unheld_usd,
-      l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.listed_model, l.tags
-    from public.ai_usage_ledger as l
-    where p_organization_id is null or l.organization_id = p_organization_id
-    union all
+      b.organization_id, b.id, b.scope, b.scope_id, b.scope_key, b.time_window, b.time_zone,
+      b.is_funded, b.created_at, min(s.window_start) as window_start,
+      max(s.window_end) as window_end, sum(s.settled_usd) as settled_usd,
+      b.scope not in ('run', 'draw') and b.time_window <> 'hour' as is_rolled_up
+    from metering.budgets as b
+    inner join metering.budget_slots as s
+      on s.organization_id = b.organization_id and s.budget_id = b.id
+    where p_organization_ids is null or b.organization_id = any(p_organization_ids)
+    group by b.organization_id, b.id
+  ),
+
+  rolled_up as (
+    select c.organization_id, c.id, coalesce(sum(r.cost), 0) as cost
+    from counted as c
+    cross join lateral (
+      select x.cost, x.day
+      from metering.usage_rollups as x
+      where x.organization_id = c.organization_id
+        and x.scope = c.scope
+        and x.scope_id = c.scope_id
+      union all
+      select x.cost, x.day
+      from metering.usage_rollups as x
+      where c.scope = 'model'
+        and x.organization_id = c.organization_id
+        and x.scope = 'organization'
+        and x.model = c.scope_id
+    ) as r
+    where c.is_rolled_up
+      and r.day >= private.local_day(c.window_start, coalesce(c.time_zone, 'UTC'))
+      and r.day < private.local_day(c.window_end, coalesce(c.time_zone, 'UTC'))
+    group by c.organization_id, c.id
+  ),
+
+  -- No call is older than the run or draw that pays for it, but for a clock that was set back.
+  called as (
     select
-      h.organization_id, h.created_at, 0, h.held_usd, 0,
-      h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model, h.tags
+      c.*,
+      case
+        when c.is_funded then greatest(c.window_start, c.created_at - interval '1 day')
+        else c.window_start
+      end as since
+    from counted as c
+    where not c.is_rolled_up
+  ),
+
+  summed as (
+    select k.organization_id, c.id, sum(k.cost) as cost
+    from (
+      select l.organization_id, l.created_at, l.cost, x.scope_key
+      from (
+        select c.organization_id, min(c.since) as since from called as c group by c.organization_id
+      ) as m
+      inner join public.ai_usage_ledger as l
+        on l.organization_id = m.organization_id and l.created_at >= m.since
+      cross join lateral unnest(
+        private.scope_keys(
+          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.listed_model,
+          l.tags
+        )
+      ) as x (scope_key)
+    ) as k
+    inner join called as c
+      on c.organization_id = k.organization_id
+      and c.scope_key = k.scope_key
+      and k.created_at >= c.window_start
+      and k.created_at < c.window_end
+    group by k.organization_id, c.id
+  )
+
+  select
+    'settled_equals_ledger', c.organization_id, 'budget ' || c.id::text,
+    private.figure(coalesce(r.cost, m.cost, 0)), private.figure(c.settled_usd)
+  from counted as c
+  left join rolled_up as r on r.organization_id = c.organization_id and r.id = c.id
+  left join summed as m on m.organization_id = c.organization_id and m.id = c.id
+  where c.settled_usd <> coalesce(r.cost, m.cost, 0)
+    -- A draw that goes on after it was charged counts anew; all draws together are checked apart.
+    and not exists (
+      select from billing.draws as d
+      where d.org_id = c.organization_id and d.id = c.id and d.cost_incurred > 0
+    );
+
+  return query
+  with held as materialized (
+    select h.organization_id, h.created_at, h.held_usd, k.scope_key
     from metering.holds as h
+    cross join lateral unnest(
+      private.scope_keys(
+        h.workflow_id, h.run_id, h.venture_id, h.user_id, h.api_key_id, h.model, h.listed_model,
+        h.tags
+      )
+    ) as k (scope_key)
     where h.state = 'open'
-      and (p_organization_id is null or h.organization_id = p_organization_id)
+      and k.scope_key is not null
+      and (p_organization_ids is null or h.organization_id = any(p_organization_ids))
   ),
 
   counted as (
     select
-      b.organization_id,
-      b.id,
-      b.limit_usd,
-      b.enforcement,
-      b.excess_usd,
-      s.settled_usd,
-      s.held_usd
+      b.organization_id, b.id, b.scope_key, min(s.window_start) as window_start,
+      max(s.window_end) as window_end, sum(s.held_usd) as held_usd
     from metering.budgets as b
-    inner join (
-      select
-        t.organization_id, t.budget_id,
-        sum(t.settled_usd) as settled_usd, sum(t.held_usd) as held_usd
-      from metering.budget_slots as t
-      where p_organization_id is null or t.organization_id = p_organization_id
-      group by t.organization_id, t.budget_id
-    ) as s on s.organization_id = b.organization_id and s.budget_id = b.id
-  ),
-
-  -- By key, so that each call looks up its few budgets instead of meeting all there are.
-  keyed as materialized (
-    select
-      c.organization_id, c.created_at, c.settled_usd, c.held_usd, c.unheld_usd, k.scope_key
-    from calls as c
-    cross join lateral unnest(
-      private.scope_keys(
-        c.workflow_id, c.run_id, c.venture_id, c.user_id, c.api_key_id, c.model, c.listed_model,
-        c.tags
-      )
-    ) as k (scope_key)
-    where k.scope_key is not null
-  ),
-
-  expected as (
-    select
-      k.organization_id, b.id,
-      sum(k.settled_usd) as settled_usd, sum(k.held_usd) as held_usd,
-      sum(k.unheld_usd) as unheld_usd
-    from keyed as k
-    inner join metering.budgets as b
-      on b.organization_id = k.organization_id and b.scope_key = k.scope_key
     inner join metering.budget_slots as s
-      on s.organization_id = b.organization_id
-      and s.budget_id = b.id
-      and s.slot = 0
-      and k.created_at >= s.window_start
-      and k.created_at < s.window_end
-    group by k.organization_id, b.id
-  ),
-
-  compared as (
-    select
-      b.*,
-      coalesce(e.settled_usd, 0) as expected_settled,
-      coalesce(e.held_usd, 0) as expected_held,
-      coalesce(e.unheld_usd, 0) as unheld_usd
-    from counted as b
-    left join expected as e on e.organization_id = b.organization_id and e.id = b.id
+      on s.organization_id = b.organization_id and s.budget_id = b.id
+    where p_organization_ids is null or b.organization_id = any(p_organization_ids)
+    group by b.organization_id, b.id
   )
 
-  select f.*
-  from compared as c
+  select
+    'held_equals_holds', c.organization_id, 'budget ' || c.id::text,
+    private.figure(coalesce(sum(h.held_usd), 0)), private.figure(c.held_usd)
+  from counted as c
+  left join held as h
+    on h.organization_id = c.organization_id
+    and h.scope_key = c.scope_key
+    and h.created_at >= c.window_start
+    and h.created_at < c.window_end
+  group by c.organization_id, c.id, c.held_usd
+  having coalesce(sum(h.held_usd), 0) <> c.held_usd;
+
+  -- Only what no hold covered takes a budget past its cap, and a cap stored below use.
+  return query
+  select
+    'grants_stay_within_limit', b.organization_id, 'budget ' || b.id::text,
+    'at most ' || private.figure(b.limit_usd + b.excess_usd + u.unheld_usd),
+    private.figure(s.use_usd)
+  from metering.budgets as b
   cross join lateral (
-    values
-    (
-      'settled_equals_ledger', c.organization_id, 'budget ' || c.id::text,
-      private.figure(c.expected_settled), private.figure(c.settled_usd),
-      -- A draw that goes on after it was charged counts anew; all draws together are checked apart.
-      c.settled_usd <> c.expected_settled and not exists (
-        select from billing.draws as d
-        where d.org_id = c.organization_id and d.id = c.id and d.cost_incurred > 0
+    select
+      min(t.window_start) as window_start, max(t.window_end) as window_end,
+      sum(t.settled_usd + t.held_usd) as use_usd
+    from metering.budget_slots as t
+    where t.organization_id = b.organization_id and t.budget_id = b.id
+  ) as s
+  cross join lateral (
+    select coalesce(sum(l.unheld_usd), 0) as unheld_usd
+    from public.ai_usage_ledger as l
+    where s.use_usd > b.limit_usd + b.excess_usd
+      and l.organization_id = b.organization_id
+      and l.created_at >= s.window_start
+      and l.created_at < s.window_end
+      and l.unheld_usd > 0
+      and b.scope_key = any(
+        private.scope_keys(
+          l.workflow_id, l.run_id, l.venture_id, l.user_id, l.api_key_id, l.model, l.listed_model,
+          l.tags
+        )
       )
-    ),
-    (
-      'held_equals_holds', c.organization_id, 'budget ' || c.id::text,
-      private.figure(c.expected_held), private.figure(c.held_usd),
-      c.held_usd <> c.expected_held
-    ),
-    -- Only what no hold covered takes a budget past its cap, and a cap stored below use.
-    (
-      'grants_stay_within_limit', c.organization_id, 'budget ' || c.id::text,
-      'at most ' || private.figure(c.limit_usd + c.excess_usd + c.unheld_usd),
-      private.figure(c.settled_usd + c.held_usd),
-      c.enforcement = 'hard'
-      and c.settled_usd + c.held_usd > c.limit_usd + c.excess_usd + c.unheld_usd
-    )
-  ) as v (check_name, organization_id, subject, expected, actual, is_broken)
-  cross join lateral (
-    select v.check_name, v.organization_id, v.subject, v.expected, v.actual
-  ) as f
-  where v.is_broken;
+  ) as u
+  where b.enforcement = 'hard'
+    and (p_organization_ids is null or b.organization_id = any(p_organization_ids))
+    and s.use_usd > b.limit_usd + b.excess_usd + u.unheld_usd;
 
   return query
   select
@@ -293,7 +1217,7 @@ begin
       t.organization_id, t.budget_id, sum(t.settled_usd + t.held_usd) as use_usd,
       sum(t.available_usd) - coalesce(sum(t.debt_usd), 0) as remaining
     from metering.budget_slots as t
-    where p_organization_id is null or t.organization_id = p_organization_id
+    where p_organization_ids is null or t.organization_id = any(p_organization_ids)
     group by t.organization_id, t.budget_id
   ) as s on s.organization_id = b.organization_id and s.budget_id = b.id
   where private.granted_limit(b) - s.use_usd is distinct from s.remaining;
@@ -307,7 +1231,7 @@ begin
   from metering.budgets as b
   left join metering.budget_slots as s
     on s.organization_id = b.organization_id and s.budget_id = b.id
-  where p_organization_id is null or b.organization_id = p_organization_id
+  where p_organization_ids is null or b.organization_id = any(p_organization_ids)
   group by b.organization_id, b.id, b.slot_count
   having count(s.slot) <> b.slot_count
     or max(s.slot) <> b.slot_count - 1
@@ -321,12 +1245,31 @@ begin
     max(s.config_version)::text, min(s.config_version)::text
   from metering.budget_slots as s
   where s.budget_id = s.organization_id
-    and (p_organization_id is null or s.organization_id = p_organization_id)
+    and (p_organization_ids is null or s.organization_id = any(p_organization_ids))
   group by s.organization_id, s.budget_id
   having min(s.config_version) <> max(s.config_version);
 
+  -- Days on which anything was recorded since, and those after them.
   return query
-  with expected as (
+  with touched as materialized (
+    select
+      o.id as organization_id,
+      case
+        when p_since is null then timestamptz '-infinity'
+        else private.local_day(c.earliest, o.time_zone)::timestamp at time zone o.time_zone
+      end as since
+    from tenancy.organizations as o
+    left join (
+      select l.organization_id, min(l.created_at) as earliest
+      from public.ai_usage_ledger as l
+      where p_since is not null and l.xact_id >= p_since
+      group by l.organization_id
+    ) as c on c.organization_id = o.id
+    where (p_organization_ids is null or o.id = any(p_organization_ids))
+      and (p_since is null or c.earliest is not null)
+  ),
+
+  expected as (
     select
       l.organization_id,
       k.scope_key,
@@ -337,10 +1280,11 @@ begin
       sum(l.completion_tokens) as completion_tokens,
       sum(l.cost) as cost
     from public.ai_usage_ledger as l
+    inner join touched as d
+      on d.organization_id = l.organization_id and l.created_at >= d.since
     inner join tenancy.organizations as o on o.id = l.organization_id
     cross join lateral unnest(private.rollup_keys(l)) as k (scope_key)
-    where (p_organization_id is null or l.organization_id = p_organization_id)
-      and k.scope_key is not null
+    where k.scope_key is not null
     group by
       l.organization_id, k.scope_key, private.local_day(l.created_at, o.time_zone),
       coalesce(l.listed_model, l.model)
@@ -357,7 +1301,9 @@ begin
       sum(r.completion_tokens) as completion_tokens,
       sum(r.cost) as cost
     from metering.usage_rollups as r
-    where p_organization_id is null or r.organization_id = p_organization_id
+    inner join touched as d on d.organization_id = r.organization_id
+    inner join tenancy.organizations as o on o.id = r.organization_id
+    where r.day >= private.local_day(d.since, o.time_zone)
     group by r.organization_id, r.scope, r.scope_id, r.day, r.model
   )
 
@@ -379,7 +1325,8 @@ begin
     'cost_follows_from_its_rates', l.organization_id, 'usage ' || l.id::text,
     private.figure(private.cost_at(l.rates, l.token_counts)), private.figure(l.cost)
   from public.ai_usage_ledger as l
-  where (p_organization_id is null or l.organization_id = p_organization_id)
+  where (p_organization_ids is null or l.organization_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and l.cost_basis = 'priced'
     and l.cost <> private.cost_at(l.rates, l.token_counts);
 
@@ -398,7 +1345,8 @@ begin
         private.rates_of_prompt(coalesce(p.rates, c.rates), l.prompt_tokens), l.token_counts, m.percent
       ) as rates
   ) as r
-  where (p_organization_id is null or l.organization_id = p_organization_id)
+  where (p_organization_ids is null or l.organization_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and l.price_id is not null
     and l.rates is distinct from r.rates;
 
@@ -407,7 +1355,8 @@ begin
     'unheld_is_what_no_hold_covered', l.organization_id, 'usage ' || l.id::text,
     'all of it', private.figure(l.unheld_usd)
   from public.ai_usage_ledger as l
-  where (p_organization_id is null or l.organization_id = p_organization_id)
+  where (p_organization_ids is null or l.organization_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and (l.settlement <> 'on_hold' and l.unheld_usd <> l.cost or l.unheld_usd > l.cost);
 
   return query
@@ -419,7 +1368,8 @@ begin
     on w.organization_id = l.organization_id and w.id = l.workflow_id
   where l.workflow_id is not null
     and w.id is null
-    and (p_organization_id is null or l.organization_id = p_organization_id)
+    and (p_organization_ids is null or l.organization_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
   group by l.organization_id, l.workflow_id;
 
   return query
@@ -432,7 +1382,7 @@ begin
     select w.organization_id, w.id from metering.workflows as w
   ) as t
   left join metering.budgets as b on b.organization_id = t.organization_id and b.id = t.id
-  where b.id is null and (p_organization_id is null or t.organization_id = p_organization_id);
+  where b.id is null and (p_organization_ids is null or t.organization_id = any(p_organization_ids));
 
   return query
   select
@@ -441,7 +1391,7 @@ begin
   from metering.budgets as b
   inner join tenancy.organizations as o on o.id = b.organization_id
   where b.time_zone <> o.time_zone
-    and (p_organization_id is null or b.organization_id = p_organization_id);
+    and (p_organization_ids is null or b.organization_id = any(p_organization_ids));
 
   return query
   select
@@ -451,7 +1401,7 @@ begin
   inner join tenancy.organizations as o on o.id = b.organization_id
   where b.id = o.id
     and b.frozen_at is distinct from o.frozen_at
-    and (p_organization_id is null or b.organization_id = p_organization_id);
+    and (p_organization_ids is null or b.organization_id = any(p_organization_ids));
 
   return query
   select
@@ -459,7 +1409,7 @@ begin
   from metering.holds as h
   inner join public.ai_usage_ledger as l
     on l.organization_id = h.organization_id and l.id = h.id
-  where p_organization_id is null or h.organization_id = p_organization_id;
+  where p_organization_ids is null or h.organization_id = any(p_organization_ids);
 
   return query
   select
@@ -468,7 +1418,7 @@ begin
   from metering.holds as h
   inner join tenancy.organizations as o on o.id = h.organization_id
   where h.day <> private.local_day(h.created_at, o.time_zone)
-    and (p_organization_id is null or h.organization_id = p_organization_id);
+    and (p_organization_ids is null or h.organization_id = any(p_organization_ids));
 
   -- A hold is forgotten 45 days after it ended, before its request id is.
   return query
@@ -487,50 +1437,151 @@ begin
       k.operation in ('record', 'settle')
       or private.uuid_v7_time(k.subject_id) > private.clock_now() - interval '45 days'
     )
-    and (p_organization_id is null or k.organization_id = p_organization_id);
+    and (p_organization_ids is null or k.organization_id = any(p_organization_ids));
 end
 $$;
 
-comment on function private.verify_metering(uuid) is 'Metering checks of audit.verify_integrity.';
+comment on function private.verify_metering(uuid[], xid8) is
+  'Metering checks of audit.verify_integrity.';
 
--- Compares every derived figure with the ledger it was derived from. Changes nothing, locks
--- nothing.
-create function audit.verify_integrity(p_organization_id uuid default null)
-returns setof audit.finding
+-- sql/audit/integrity.sql
+
+-- Proof that the books agree: every derived figure against the ledger it was derived from.
+
+-- The oldest transaction that may have written something since the last checkpoint: null before the
+-- first, and on a server that was restored since, whose transactions count anew.
+create function private.unchecked_from()
+returns xid8
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  return (
+    select s.xact_below
+    from audit.checkpoints as c
+    inner join audit.seals as s on s.seal = c.seal
+    inner join audit.seal_epochs as e on e.epoch = s.epoch
+    where e.system_identifier = (select x.system_identifier from pg_control_system() as x)
+      and e.epoch = (select max(x.epoch) from audit.seal_epochs as x)
+    order by c.seal desc
+    limit 1
+  );
+end
+$$;
+
+comment on function private.unchecked_from() is
+  'All that older transactions wrote was there at the last checkpoint; null where there is none.';
+
+-- Whose figures may have changed since: all with a row in a sealed ledger, and all who hold money.
+create function private.organizations_since(p_since xid8)
+returns uuid[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organizations uuid[];
+begin
+  execute (
+    select
+      'select array_agg(x.id) from ('
+      || string_agg(
+        format('select %I as id from %s where xact_id >= $1', l.organization_column, l.ledger),
+        ' union '
+      )
+      || ' union select h.organization_id from metering.holds as h) as x'
+    from audit.sealed_ledgers as l
+  )
+  into v_organizations
+  using p_since;
+  return coalesce(v_organizations, '{}');
+end
+$$;
+
+comment on function private.organizations_since(xid8) is
+  'Organizations with a row in a sealed ledger whose transaction is not older than p_since, and '
+  'those with holds.';
+
+-- Compares every derived figure with the ledger it was derived from. Changes nothing, locks
+-- nothing.
+create function audit.verify_integrity(
+  p_organization_id uuid default null,
+  p_full boolean default false
+)
+returns setof audit.finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_since xid8;
+  v_organizations uuid[];
+begin
+  if p_full is null then
+    perform private.reject_argument('p_full', 'must be true or false');
+  end if;
   -- A person who is their own tenant has a journal, and no organization.
   if p_organization_id is not null and not exists (
     select from private.ledger_heads as h where h.organization_id = p_organization_id
   ) then
     perform private.assert_member(p_organization_id);
   end if;
+  v_since := case when not p_full then private.unchecked_from() end;
+  v_organizations := case
+    when p_organization_id is not null then array[p_organization_id]
+    when v_since is not null then private.organizations_since(v_since)
+  end;
   return query
   select *
   from (
-    select * from private.verify_metering(p_organization_id)
+    select * from private.verify_metering(v_organizations, v_since)
     union all
-    select * from private.verify_billing(p_organization_id)
+    select * from private.verify_billing(v_organizations, v_since)
     union all
-    select * from private.verify_journal(p_organization_id)
+    select * from private.verify_journal(v_organizations, v_since)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end
 $$;
 
-comment on function audit.verify_integrity(uuid) is
-  'One row per broken invariant, none when all is well; of one organization, or of all. For server '
-  'roles. Errors: TS404 for an unknown organization.';
+comment on function audit.verify_integrity(uuid, boolean) is
+  'One row per broken invariant, none when all is well; of one organization, or of all. Looks at '
+  'what was recorded since the last checkpoint and at the figures of those it was recorded for; '
+  'with p_full, or before the first checkpoint, at everything. For server roles. Errors: 22023, '
+  'TS404 for an unknown organization.';
+
+-- Checks the books and, where nothing is wrong, notes that they were right as of the newest seal.
+create function audit.make_checkpoint(p_full boolean default false)
+returns setof audit.finding
+language plpgsql
+volatile
+security definer -- notes checkpoints, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Read first: whatever is sealed while the check goes on is looked at by the next one.
+  v_seal constant bigint := (select max(s.seal) from audit.seals as s);
+begin
+  return query select * from audit.verify_integrity(null, p_full);
+  if not found and v_seal is not null then
+    insert into audit.checkpoints (seal) values (v_seal) on conflict (seal) do nothing;
+  end if;
+end
+$$;
+
+comment on function audit.make_checkpoint(boolean) is
+  'Returns what verify_integrity finds; where that is nothing, the next verify_integrity begins at '
+  'the newest seal. For operators. Errors: 22023.';
 
 -- sql/audit/access.sql
 
 -- Members with an eye on money read what happened; operators pass events on. Server roles verify;
 -- they read every table the checks compare.
 
-revoke all on table audit.event_log, audit.outbox
+revoke all on table
+audit.event_log, audit.outbox, audit.seal_epochs, audit.sealed_ledgers, audit.seals,
+audit.seal_roots, audit.seal_leaves, audit.checkpoints, audit.tombstones
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 alter table audit.event_log enable row level security;
 alter table audit.outbox enable row level security;
@@ -552,18 +1603,71 @@ for select to app_user, service_role, tallystick_reader, tallystick_writer using
 create policy outbox_select_trusted on audit.outbox
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
+-- Seals are no secret, but what they are over is: server roles read them, nobody writes them.
+do $$
+declare
+  v_table text;
+begin
+  foreach v_table in array array[
+    'seal_epochs', 'sealed_ledgers', 'seals', 'seal_roots', 'seal_leaves', 'checkpoints', 'tombstones'
+  ] loop
+    execute format('alter table audit.%I enable row level security', v_table);
+    execute format(
+      'grant select on table audit.%I to service_role, app_user, tallystick_reader, '
+      'tallystick_writer', v_table
+    );
+    execute format(
+      'create policy %I on audit.%I for select '
+      'to app_user, service_role, tallystick_reader, tallystick_writer using (true)',
+      v_table || '_select_trusted', v_table
+    );
+  end loop;
+end
+$$;
+
 revoke execute on function
 private.emit_event(uuid, text, uuid, jsonb),
 audit.acknowledge_events(uuid, uuid[]),
+private.merkle_root(bytea[]),
+private.seal_ledger(regclass, name, name[], name[]),
+private.row_id_expression(audit.sealed_ledgers),
+private.leaf_expression(audit.sealed_ledgers, text),
+private.root_leaf(audit.seal_roots),
+private.seal_hash(audit.seals),
+private.enter_epoch(),
+private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer),
+audit.seal_ledgers(integer),
+private.seal_tolerance(),
+private.verify_leaves(audit.sealed_ledgers, uuid, integer),
+private.verify_chain(uuid),
+audit.verify_seals(uuid, text),
 private.figure(numeric),
-private.verify_metering(uuid),
-audit.verify_integrity(uuid)
+private.verify_metering(uuid[], xid8),
+private.unchecked_from(),
+private.organizations_since(xid8),
+audit.verify_integrity(uuid, boolean),
+audit.make_checkpoint(boolean)
 from public, anon, authenticated, service_role;
 
-grant execute on function audit.acknowledge_events(uuid, uuid[]) to service_role;
 grant execute on function
+audit.acknowledge_events(uuid, uuid[]),
+audit.seal_ledgers(integer),
+audit.make_checkpoint(boolean)
+to service_role;
+grant execute on function
+private.merkle_root(bytea[]),
+private.row_id_expression(audit.sealed_ledgers),
+private.leaf_expression(audit.sealed_ledgers, text),
+private.root_leaf(audit.seal_roots),
+private.seal_hash(audit.seals),
+private.seal_tolerance(),
+private.verify_leaves(audit.sealed_ledgers, uuid, integer),
+private.verify_chain(uuid),
+audit.verify_seals(uuid, text),
 private.rollup_keys(public.ai_usage_ledger),
 private.figure(numeric),
-private.verify_metering(uuid),
-audit.verify_integrity(uuid)
+private.verify_metering(uuid[], xid8),
+private.unchecked_from(),
+private.organizations_since(xid8),
+audit.verify_integrity(uuid, boolean)
 to service_role, app_user, tallystick_writer;

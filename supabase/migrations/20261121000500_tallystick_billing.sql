@@ -176,6 +176,7 @@ create table billing.token_records (
   reported_total_tokens bigint,
   created_at timestamptz not null,
   updated_at timestamptz not null,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint token_records_pkey primary key (org_id, id),
   constraint check_token_sum check (total_tokens = input_tokens::bigint + output_tokens),
   constraint token_records_error_code_is_known
@@ -207,6 +208,7 @@ create index idx_token_records_run_created on billing.token_records (run_id, cre
 create index idx_token_records_agent_created on billing.token_records (agent_id, created_at desc);
 create index idx_token_records_estimated on billing.token_records (run_id)
 where is_estimated = true;
+create index token_records_xact_id_idx on billing.token_records (xact_id);
 
 create statistics billing.token_records_stats (dependencies)
 on run_id, model, error_code from billing.token_records;
@@ -247,6 +249,7 @@ comment on column billing.token_records.reported_total_tokens is
 comment on column billing.token_records.created_at is
   'When it was authorized, or recorded without a hold: the time in id.';
 comment on column billing.token_records.updated_at is 'Always created_at.';
+comment on column billing.token_records.xact_id is 'The transaction that recorded it.';
 
 create view billing.runs with (security_invoker = true) as
 select
@@ -418,6 +421,9 @@ comment on column billing.token_reconciliations.created_at is 'When the run was 
 comment on column billing.token_reconciliations.updated_at is 'When it was last changed.';
 comment on column billing.token_reconciliations.resolved_at is 'When a dispute was resolved.';
 
+-- A record has the time it was authorized at, its usage that at which it was written.
+select private.seal_ledger('billing.token_records', p_erasable => array['error_message']);
+
 -- sql/billing/credit_tables.sql
 
 -- Credits: what an organization has paid or was given in advance, and every movement of it.
@@ -519,6 +525,7 @@ create table billing.billing_ledger (
   idempotency_key private.label,
   created_by private.label,
   created_at timestamptz not null,
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint billing_ledger_pkey primary key (org_id, id),
   constraint billing_ledger_org_id_idempotency_key_key unique (org_id, idempotency_key),
   constraint fk_billing_ledger_org
@@ -551,6 +558,7 @@ create index idx_billing_ledger_charges on billing.billing_ledger (org_id, creat
 where transaction_type = 'charge';
 create index idx_billing_ledger_refunds on billing.billing_ledger (org_id, created_at desc)
 where transaction_type = 'refund';
+create index billing_ledger_xact_id_idx on billing.billing_ledger (xact_id);
 create index idx_billing_ledger_idempotency on billing.billing_ledger (idempotency_key)
 where idempotency_key is not null;
 
@@ -587,6 +595,7 @@ comment on column billing.billing_ledger.created_by is
   'system, support, user, or the id of who caused it.';
 comment on column billing.billing_ledger.created_at is
   'When it was booked; in the order of credit_balance_history.';
+comment on column billing.billing_ledger.xact_id is 'The transaction that booked it.';
 
 create table billing.credit_balance_history (
   org_id uuid not null,
@@ -640,6 +649,8 @@ comment on column billing.credit_balance_history.change_usd is
 comment on column billing.credit_balance_history.reason is 'Why, as in billing_ledger.';
 comment on column billing.credit_balance_history.billing_ledger_id is 'The movement.';
 comment on column billing.credit_balance_history.created_at is 'When it was booked.';
+
+select private.seal_ledger('billing.billing_ledger', 'created_at');
 
 -- sql/billing/grant_tables.sql
 
@@ -913,6 +924,7 @@ begin
     )
   );
   v_movement.id := private.uuid_v7(v_movement.created_at);
+  v_movement.xact_id := pg_current_xact_id();
   insert into billing.billing_ledger values (v_movement.*);
 
   update billing.credit_grants as g
@@ -1363,7 +1375,7 @@ security definer -- writes the event log, which no role may write itself
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_row constant jsonb := to_jsonb(new)
+  v_row constant jsonb := to_jsonb(new) - 'xact_id'
     || jsonb_build_object(
       'amount_usd', trim_scale(new.amount_usd::numeric)::text,
       'created_at', to_char(new.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
@@ -4304,7 +4316,7 @@ comment on function billing.get_statement(uuid, date) is
 -- Billing: credits against their ledger, runs against their calls.
 
 -- A stable function reads with the snapshot of the statement that called it: see verify_metering.
-create function private.verify_billing(p_organization_id uuid)
+create function private.verify_billing(p_organization_ids uuid[], p_since xid8)
 returns setof audit.finding
 language plpgsql
 stable
@@ -4364,7 +4376,7 @@ begin
     ('every_movement_is_in_history', t.entries::numeric, b.movement_count::numeric),
     ('history_has_no_gap', t.movements::numeric, b.movement_count::numeric)
   ) as v (check_name, expected, actual)
-  where v.expected <> v.actual and (p_organization_id is null or b.org_id = p_organization_id);
+  where v.expected <> v.actual and (p_organization_ids is null or b.org_id = any(p_organization_ids));
 
   return query
   select
@@ -4377,7 +4389,7 @@ begin
         lag(x.balance_after_usd) over (partition by x.org_id order by x.movement), 0
       )::numeric as before_it
     from billing.credit_balance_history as x
-    where p_organization_id is null or x.org_id = p_organization_id
+    where p_organization_ids is null or x.org_id = any(p_organization_ids)
   ) as h
   where h.before_it <> h.balance_before_usd;
 
@@ -4392,7 +4404,8 @@ begin
     from billing.grant_movements as x
     where x.org_id = l.org_id and x.billing_ledger_id = l.id
   ) as m
-  where (p_organization_id is null or l.org_id = p_organization_id)
+  where (p_organization_ids is null or l.org_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and m.change <> case l.direction when 'credit' then l.amount_usd else - l.amount_usd end;
 
   return query
@@ -4404,7 +4417,7 @@ begin
     select coalesce(sum(x.change_usd), 0) as change
     from billing.grant_movements as x where x.org_id = g.org_id and x.grant_id = g.id
   ) as m
-  where (p_organization_id is null or g.org_id = p_organization_id)
+  where (p_organization_ids is null or g.org_id = any(p_organization_ids))
     and m.change <> g.remaining_usd;
 
   return query
@@ -4416,7 +4429,7 @@ begin
     select coalesce(sum(x.amount_usd), 0) as reserved
     from billing.credit_reservations as x where x.org_id = g.org_id and x.grant_id = g.id
   ) as r
-  where (p_organization_id is null or g.org_id = p_organization_id)
+  where (p_organization_ids is null or g.org_id = any(p_organization_ids))
     and r.reserved <> g.reserved_usd;
 
   -- What goes on is funded; what has ended is not.
@@ -4438,7 +4451,7 @@ begin
     select coalesce(sum(c.amount_usd), 0) as reserved
     from billing.credit_reservations as c where c.org_id = s.org_id and c.subject_id = s.id
   ) as x
-  where (p_organization_id is null or s.org_id = p_organization_id) and s.needed <> x.reserved;
+  where (p_organization_ids is null or s.org_id = any(p_organization_ids)) and s.needed <> x.reserved;
 
   return query
   select
@@ -4451,7 +4464,7 @@ begin
     select d.org_id, d.id, d.reserved_usd from billing.draws as d where d.status = 'open'
   ) as s
   left join metering.budgets as b on b.organization_id = s.org_id and b.id = s.id
-  where (p_organization_id is null or s.org_id = p_organization_id)
+  where (p_organization_ids is null or s.org_id = any(p_organization_ids))
     and b.limit_usd is distinct from s.needed;
 
   -- A call of a run is in both ledgers, with the same figures.
@@ -4466,10 +4479,13 @@ begin
   from (
     select l.* from public.ai_usage_ledger as l
     inner join billing.run_records as r on r.org_id = l.organization_id and r.id = l.run_id
+    where p_since is null or l.xact_id >= p_since
   ) as u
-  full join billing.token_records as t on t.org_id = u.organization_id and t.id = u.id
+  full join (
+    select x.* from billing.token_records as x where p_since is null or x.xact_id >= p_since
+  ) as t on t.org_id = u.organization_id and t.id = u.id
   where (
-    p_organization_id is null or coalesce(u.organization_id, t.org_id) = p_organization_id
+    p_organization_ids is null or coalesce(u.organization_id, t.org_id) = any(p_organization_ids)
   ) and (u.run_id, u.prompt_tokens, u.completion_tokens, u.model, u.cost)
   is distinct from (t.run_id, t.input_tokens, t.output_tokens, t.model, t.cost_usd);
 
@@ -4481,7 +4497,8 @@ begin
   left join billing.steps as s on s.org_id = t.org_id and s.id = t.step_id
   left join billing.tasks as k on k.org_id = t.org_id and k.id = t.task_id
   left join billing.agents as a on a.org_id = t.org_id and a.id = t.agent_id
-  where (p_organization_id is null or t.org_id = p_organization_id)
+  where (p_organization_ids is null or t.org_id = any(p_organization_ids))
+    and (p_since is null or t.xact_id >= p_since)
     and (
       s.run_id is distinct from t.run_id
       or t.task_id is not null and k.run_id is distinct from t.run_id
@@ -4494,7 +4511,7 @@ begin
     'ended_run_is_reconciled', r.org_id, 'run ' || r.id::text, 'a reconciliation', 'nothing'
   from billing.run_records as r
   left join billing.token_reconciliations as c on c.org_id = r.org_id and c.run_id = r.id
-  where (p_organization_id is null or r.org_id = p_organization_id)
+  where (p_organization_ids is null or r.org_id = any(p_organization_ids))
     and (c.id is null) <> (r.status = 'running');
 
   return query
@@ -4527,7 +4544,7 @@ begin
         from billing.receivables as x where x.org_id = r.org_id and x.run_id = r.id
       ) as owed
     from billing.run_records as r
-    where r.status <> 'running' and (p_organization_id is null or r.org_id = p_organization_id)
+    where r.status <> 'running' and (p_organization_ids is null or r.org_id = any(p_organization_ids))
   ) as s
   where s.cost <> s.charged - s.refunded + s.owed;
 
@@ -4537,7 +4554,7 @@ begin
     'at most ' || private.figure(sum(l.amount_usd) filter (where l.direction = 'debit')),
     private.figure(sum(l.amount_usd) filter (where l.direction = 'credit'))
   from billing.billing_ledger as l
-  where l.run_id is not null and (p_organization_id is null or l.org_id = p_organization_id)
+  where l.run_id is not null and (p_organization_ids is null or l.org_id = any(p_organization_ids))
   group by l.org_id, l.run_id
   having coalesce(sum(l.amount_usd) filter (where l.direction = 'credit'), 0)
     > coalesce(sum(l.amount_usd) filter (where l.direction = 'debit'), 0);
@@ -4570,7 +4587,7 @@ begin
       ) as owed
   ) as s
   where d.status = 'closed'
-    and (p_organization_id is null or d.org_id = p_organization_id)
+    and (p_organization_ids is null or d.org_id = any(p_organization_ids))
     and d.cost_incurred <> s.charged + s.owed;
 
   return query
@@ -4583,7 +4600,7 @@ begin
     from billing.billing_ledger as l
     where l.org_id = x.org_id and l.idempotency_key like 'tallystick:receivable:' || x.id::text || ':%'
   ) as c
-  where (p_organization_id is null or x.org_id = p_organization_id)
+  where (p_organization_ids is null or x.org_id = any(p_organization_ids))
     and x.amount_usd - x.outstanding_usd - x.waived_usd <> c.collected;
 
   -- What is spent outside runs since an organization pays in advance is in its draws, or late.
@@ -4623,7 +4640,7 @@ begin
   ) as t
   where b.id = b.organization_id
     and b.prepaid_since is not null
-    and (p_organization_id is null or b.organization_id = p_organization_id)
+    and (p_organization_ids is null or b.organization_id = any(p_organization_ids))
     and t.spent <> t.drawn + t.late;
 
   return query
@@ -4634,7 +4651,7 @@ begin
   full join billing.credit_balances as c on c.org_id = b.organization_id
   where (b.id is null or c.org_id is null)
     and (
-      p_organization_id is null or coalesce(b.organization_id, c.org_id) = p_organization_id
+      p_organization_ids is null or coalesce(b.organization_id, c.org_id) = any(p_organization_ids)
     );
 
   return query
@@ -4651,7 +4668,7 @@ begin
     order by h.movement
     limit 1
   ) as m
-  where (p_organization_id is null or g.org_id = p_organization_id)
+  where (p_organization_ids is null or g.org_id = any(p_organization_ids))
     and m.change_usd <> g.amount_usd;
 
   -- A reconciliation says what its run was estimated at, what its calls were but for the late ones,
@@ -4707,7 +4724,7 @@ begin
         c.variance_tokens * 100::numeric / greatest(c.estimated_total_tokens, 1), 4
       ) as variance_pct
   ) as x
-  where (p_organization_id is null or c.org_id = p_organization_id)
+  where (p_organization_ids is null or c.org_id = any(p_organization_ids))
     and (
       c.estimated_cost_usd, c.actual_cost_usd, c.refund_amount_usd, c.charge_amount_usd, c.status,
       c.variance_pct, c.estimated_input_tokens, c.estimated_output_tokens
@@ -4721,7 +4738,7 @@ begin
     'run_calls_its_model', r.org_id, 'run ' || r.id::text, r.model::text, b.only_model::text
   from billing.run_records as r
   inner join metering.budgets as b on b.organization_id = r.org_id and b.id = r.id
-  where (p_organization_id is null or r.org_id = p_organization_id)
+  where (p_organization_ids is null or r.org_id = any(p_organization_ids))
     and r.model is distinct from b.only_model;
 
   return query
@@ -4730,7 +4747,7 @@ begin
     private.figure(v.waived_usd)
   from billing.receivables as v
   left join billing.token_reconciliations as c on c.org_id = v.org_id and c.run_id = v.run_id
-  where (p_organization_id is null or v.org_id = p_organization_id)
+  where (p_organization_ids is null or v.org_id = any(p_organization_ids))
     and v.waived_usd > 0
     and c.status is distinct from 'RESOLVED';
 
@@ -4738,7 +4755,8 @@ begin
   select
     'movement_left_an_event', l.org_id, 'movement ' || l.id::text, 'an event', 'nothing'
   from billing.billing_ledger as l
-  where (p_organization_id is null or l.org_id = p_organization_id)
+  where (p_organization_ids is null or l.org_id = any(p_organization_ids))
+    and (p_since is null or l.xact_id >= p_since)
     and not exists (
       select from audit.event_log as e
       where e.organization_id = l.org_id
@@ -4749,7 +4767,8 @@ begin
 end
 $$;
 
-comment on function private.verify_billing(uuid) is 'Billing checks of audit.verify_integrity.';
+comment on function private.verify_billing(uuid[], xid8) is
+  'Billing checks of audit.verify_integrity.';
 
 -- sql/billing/access.sql
 
@@ -4972,7 +4991,7 @@ billing.dispute_reconciliation(uuid, text, uuid),
 private.refund_dispute(uuid, uuid, numeric),
 billing.resolve_dispute(uuid, numeric, text, uuid),
 billing.get_statement(uuid, date),
-private.verify_billing(uuid)
+private.verify_billing(uuid[], xid8)
 from public, anon, authenticated, service_role;
 
 -- Everybody: what reads with the caller's rights. available_credits and what surveys call are among
@@ -5011,7 +5030,7 @@ billing.reconcile_run(uuid, uuid),
 billing.complete_run(uuid, uuid),
 billing.cancel_run(uuid, uuid),
 billing.fail_run(uuid, text, uuid),
-private.verify_billing(uuid)
+private.verify_billing(uuid[], xid8)
 to service_role, app_user, tallystick_writer;
 
 -- Operators only: money in, and housekeeping.

@@ -28,6 +28,7 @@ create table public.ledger_events_v0 (
   occurred_at timestamptz not null default private.clock_now(),
   payload jsonb not null default '{}',
   created_at timestamptz not null default private.clock_now(),
+  xact_id xid8 not null default pg_current_xact_id(),
   constraint ledger_events_v0_pkey primary key (organization_id, id),
   constraint ledger_events_v0_organization_id_logical_id_revision_key
   unique (organization_id, logical_id, revision),
@@ -53,6 +54,8 @@ create index ledger_events_v0_owner_user_id_occurred_at_idx
 on public.ledger_events_v0 (owner_user_id, occurred_at desc);
 create index ledger_events_v0_entity_idx
 on public.ledger_events_v0 (organization_id, entity_type, entity_id) where entity_id is not null;
+
+create index ledger_events_v0_xact_id_idx on public.ledger_events_v0 (xact_id);
 
 create trigger ledger_events_v0_reject_mutation before update or delete on public.ledger_events_v0
 for each row execute function private.reject_mutation();
@@ -93,6 +96,7 @@ comment on column public.ledger_events_v0.payload is
   'The facts, an object with schema_version (0 unless stated), source and, for what takes several '
   'steps, correlation_id. A void has void_reason and voided_by.';
 comment on column public.ledger_events_v0.created_at is 'When this revision was written here.';
+comment on column public.ledger_events_v0.xact_id is 'The transaction that wrote it.';
 
 create table private.ledger_heads (
   organization_id uuid not null,
@@ -144,6 +148,8 @@ comment on column public.ledger_audience_v0.audience_user_id is 'Who may read it
 comment on column public.ledger_audience_v0.granted_by is 'Who let them.';
 comment on column public.ledger_audience_v0.granted_at is 'Since when.';
 comment on column public.ledger_audience_v0.expires_at is 'Until when; null for ever.';
+
+select private.seal_ledger('public.ledger_events_v0', 'created_at', array['payload']);
 
 -- sql/journal/functions.sql
 
@@ -488,7 +494,7 @@ comment on function public.ledger_restate_v0(uuid, jsonb, uuid, uuid) is
   'owner, and server roles, which name the tenant. Errors: 22023, 42501, TS404, TS419.';
 
 -- Journal: heads are the last revisions, and each revision follows from the one before.
-create function private.verify_journal(p_organization_id uuid)
+create function private.verify_journal(p_organization_ids uuid[], p_since xid8)
 returns setof audit.finding
 language plpgsql
 stable
@@ -503,7 +509,8 @@ begin
   from public.ledger_events_v0 as e
   left join public.ledger_events_v0 as p
     on p.organization_id = e.organization_id and p.id = e.supersedes_id
-  where (p_organization_id is null or e.organization_id = p_organization_id)
+  where (p_organization_ids is null or e.organization_id = any(p_organization_ids))
+    and (p_since is null or e.xact_id >= p_since)
     and e.op <> 'assert'
     and (
       p.logical_id, p.revision + 1, p.owner_user_id, p.domain::text, private.may_follow(e.op, p.op)
@@ -518,20 +525,21 @@ begin
     select distinct on (e.organization_id, e.logical_id)
       e.organization_id, e.logical_id, e.id, e.revision, e.op, e.owner_user_id, e.domain
     from public.ledger_events_v0 as e
-    where p_organization_id is null or e.organization_id = p_organization_id
+    where p_organization_ids is null or e.organization_id = any(p_organization_ids)
     order by e.organization_id, e.logical_id, e.revision desc
   ) as l
   full join private.ledger_heads as h
     on h.organization_id = l.organization_id and h.logical_id = l.logical_id
   where (
-    p_organization_id is null
-    or coalesce(l.organization_id, h.organization_id) = p_organization_id
+    p_organization_ids is null
+    or coalesce(l.organization_id, h.organization_id) = any(p_organization_ids)
   ) and (l.id, l.revision, l.op, l.owner_user_id, l.domain::text)
   is distinct from (h.event_id, h.revision, h.op, h.owner_user_id, h.domain);
 end
 $$;
 
-comment on function private.verify_journal(uuid) is 'Journal checks of audit.verify_integrity.';
+comment on function private.verify_journal(uuid[], xid8) is
+  'Journal checks of audit.verify_integrity.';
 
 -- sql/journal/views.sql
 
@@ -591,7 +599,10 @@ begin
     for v_column in
       select a.attname, pg_catalog.col_description(a.attrelid, a.attnum) as says
       from pg_catalog.pg_attribute as a
-      where a.attrelid = 'public.ledger_events_v0'::regclass and a.attnum > 0 and not a.attisdropped
+      where a.attrelid = 'public.ledger_events_v0'::regclass
+        and a.attnum > 0
+        and not a.attisdropped
+        and a.attname <> 'xact_id'
     loop
       execute format(
         'comment on column public.%I.%I is %L', v_view, v_column.attname, v_column.says
@@ -707,7 +718,7 @@ private.revise_event(text, uuid, uuid, jsonb, text, timestamptz, uuid),
 public.ledger_amend_v0(uuid, jsonb, uuid, text, timestamptz, uuid),
 public.ledger_void_v0(uuid, text, text, uuid, uuid),
 public.ledger_restate_v0(uuid, jsonb, uuid, uuid),
-private.verify_journal(uuid)
+private.verify_journal(uuid[], xid8)
 from public, anon, authenticated, service_role;
 
 -- With the caller's rights, all of them: policies and the trigger decide.
@@ -722,5 +733,5 @@ public.ledger_restate_v0(uuid, jsonb, uuid, uuid)
 to authenticated, service_role, app_user, tallystick_writer;
 grant execute on function
 private.may_follow(text, text),
-private.verify_journal(uuid)
+private.verify_journal(uuid[], xid8)
 to service_role, app_user, tallystick_writer;

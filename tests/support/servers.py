@@ -85,6 +85,11 @@ class Database:
         """Return a connection URL, password included."""
         return self.server.url(self.name, user)
 
+    @property
+    def admin_url(self) -> str:
+        """A connection URL of the role that creates and drops databases."""
+        return urlsplit(self.server.admin_url)._replace(path=f"/{self.name}").geturl()
+
     def connect(
         self, user: str = "postgres", role: str | None = None, **options: Any
     ) -> psycopg.Connection:
@@ -104,6 +109,11 @@ class Database:
         text = self._program("pg_dump", "--schema-only", *options)
         return re.sub(r"^\\(un)?restrict .*\n", "", text, flags=re.MULTILINE)
 
+    @staticmethod
+    def program(name: str) -> str:
+        """Return a client program that talks to every server version we support."""
+        return CLIENT.program(name)
+
     def _program(self, name: str, *arguments: str) -> str:
         parts = urlsplit(self.url())
         # Passed by environment: arguments are visible to every user of the machine.
@@ -117,7 +127,7 @@ class Database:
             "PGOPTIONS": "-c client_min_messages=warning",
         }
         done = subprocess.run(
-            [CLIENT.program(name), *arguments],
+            [self.program(name), *arguments],
             env=environment,
             capture_output=True,
             text=True,

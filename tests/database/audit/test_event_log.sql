@@ -157,8 +157,8 @@ select results_eq(
   $$values ('organization_id'), ('event_id'), ('tool_name'), ('correlation_id'), ('input_hash'),
     ('output_hash'), ('event_timestamp'), ('duration_ms'), ('status'), ('error_code'),
     ('error_message'), ('actor_id'), ('authn_method'), ('authorization_result'),
-    ('violation_code')$$,
-  'the document''s 14 columns, and the organization'
+    ('violation_code'), ('xact_id')$$,
+  'the document''s 14 columns, the organization, and the transaction'
 );
 
 -- Who reads it ---------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ select pg_temp.finds(
 select pg_temp.finds(
   $$delete from metering.usage_rollups
     where organization_id = 'a0000000-0000-4000-8000-000000000000' and model = 'n'$$,
-  array['rollup_equals_ledger'], 'a rollup that is gone'
+  array['rollup_equals_ledger', 'settled_equals_ledger'], 'a rollup that is gone'
 );
 select pg_temp.finds(
   $$update metering.usage_rollups set prompt_tokens = prompt_tokens + 1
@@ -169,7 +169,7 @@ select pg_temp.finds(
   $$update ai_usage_ledger set cost = cost + 0.000000000001
     where organization_id = 'a0000000-0000-4000-8000-000000000000' and model = 'n'
       and cost_basis = 'stated'$$,
-  array['rollup_equals_ledger', 'settled_equals_ledger'], 'a cost that was changed'
+  array['rollup_equals_ledger'], 'a cost that was changed'
 );
 select pg_temp.finds(
   $$update ai_usage_ledger set token_counts = '{"cache_read_tokens": 1000, "output_tokens": 50}',
@@ -198,8 +198,7 @@ select pg_temp.finds(
 );
 select pg_temp.finds(
   $$delete from ai_usage_ledger where organization_id = 'a0000000-0000-4000-8000-000000000000'$$,
-  array['request_names_what_it_made', 'rollup_equals_ledger', 'settled_equals_ledger'],
-  'usages that were deleted'
+  array['request_names_what_it_made', 'rollup_equals_ledger'], 'usages that were deleted'
 );
 select pg_temp.finds(
   $$delete from metering.workflows where id = 'a0000000-0000-4000-8000-000000000001'$$,
@@ -266,7 +265,7 @@ select pg_temp.finds(
 select set_eq(
   'select check_name from found',
   $$select (regexp_matches(prosrc, '^ +''([a-z_]+)'', (?:\w+\.)?organization_id', 'gm'))[1]
-    from pg_proc where oid = 'private.verify_metering(uuid)'::regprocedure$$,
+    from pg_proc where oid = 'private.verify_metering(uuid[], xid8)'::regprocedure$$,
   'every check was broken'
 );
 select pg_temp.finds(
@@ -575,7 +574,7 @@ select set_eq(
   'select check_name from billing_found where check_name <> ''remainder_equals_limit_less_use''',
   $$select (regexp_matches(
       prosrc, '^ +\(?''([a-z_]+)'', (?:(?:coalesce\()?\w+\.org(?:anization)?_id|t\.\w+)', 'gm'))[1]
-    from pg_proc where oid = 'private.verify_billing(uuid)'::regprocedure$$,
+    from pg_proc where oid = 'private.verify_billing(uuid[], xid8)'::regprocedure$$,
   'every check of billing was broken'
 );
 select is_empty(

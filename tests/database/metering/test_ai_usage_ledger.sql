@@ -14,9 +14,10 @@ select columns_are(
     'id', 'workflow_id', 'organization_id', 'model', 'prompt_tokens', 'completion_tokens', 'cost',
     'created_at', 'settled_at', 'run_id', 'venture_id', 'user_id', 'api_key_id', 'provider',
     'service_tier', 'tags', 'settlement', 'unheld_usd', 'listed_model', 'token_counts',
-    'cost_basis', 'price_id', 'markup_id', 'rates', 'zero_cost_reason'
+    'cost_basis', 'price_id', 'markup_id', 'rates', 'zero_cost_reason',
+    'xact_id'
   ],
-  'the document''s columns, who spent, how it was held and recorded, and how its cost follows'
+  'the document''s columns, who spent, how it was held and recorded, how its cost follows, and in which transaction it was written'
 );
 select col_is_null(
   'public', 'ai_usage_ledger', 'workflow_id', 'a call outside any workflow is a usage too'
@@ -62,7 +63,7 @@ declare
     'organization_id', 'a0000000-0000-4000-8000-000000000000',
     'model', 'm', 'prompt_tokens', 1, 'completion_tokens', 1, 'cost', 1,
     'created_at', '2026-03-10 12:00:00+00', 'settled_at', '2026-03-10 12:00:00+00',
-    'tags', '{}', 'settlement', 'without_hold', 'unheld_usd', 1,
+    'tags', '{}', 'settlement', 'without_hold', 'unheld_usd', 1, 'xact_id', '1',
     'token_counts', '{"input_tokens": 1, "output_tokens": 1}'::jsonb, 'cost_basis', 'stated'
   ) || p_columns;
 begin

@@ -32,6 +32,7 @@ from (
   ('metering.expire_holds',                    '-    -    x      x    -     x'),
   ('metering.waiting_budgets',                 '-    -    x      x    -     x'),
   ('audit.verify_integrity',                   '-    -    x      x    -     x'),
+  ('audit.verify_seals',                       '-    -    x      x    -     x'),
   -- what operators call
   ('pricing.set_price',                         '-    -    x      -    -     -'),
   ('pricing.set_markup',                        '-    -    x      -    -     -'),
@@ -63,6 +64,8 @@ from (
   ('billing.expire_credits',                   '-    -    x      -    -     -'),
   ('billing.close_draws',                      '-    -    x      -    -     -'),
   ('audit.acknowledge_events',                 '-    -    x      -    -     -'),
+  ('audit.seal_ledgers',                       '-    -    x      -    -     -'),
+  ('audit.make_checkpoint',                    '-    -    x      -    -     -'),
   -- billing: what members read, finance and owners dispute
   ('billing.get_statement',                    '-    x    x      x    -     x'),
   ('billing.dispute_reconciliation',           '-    x    x      x    -     x'),
@@ -77,6 +80,17 @@ from (
   ('private.revise_event',                     '-    x    x      x    -     x'),
   ('private.may_follow',                       '-    -    x      x    -     x'),
   ('private.verify_journal',                   '-    -    x      x    -     x'),
+  -- what seals are made of, and how they are checked
+  ('private.merkle_root',                      '-    -    x      x    -     x'),
+  ('private.row_id_expression',                '-    -    x      x    -     x'),
+  ('private.leaf_expression',                  '-    -    x      x    -     x'),
+  ('private.root_leaf',                        '-    -    x      x    -     x'),
+  ('private.seal_hash',                        '-    -    x      x    -     x'),
+  ('private.seal_tolerance',                   '-    -    x      x    -     x'),
+  ('private.verify_leaves',                    '-    -    x      x    -     x'),
+  ('private.verify_chain',                     '-    -    x      x    -     x'),
+  ('private.unchecked_from',                   '-    -    x      x    -     x'),
+  ('private.organizations_since',              '-    -    x      x    -     x'),
   -- definers behind them
   ('private.create_organization',              '-    x    x      -    -     -'),
   ('private.set_budget',                       '-    x    x      -    -     -'),

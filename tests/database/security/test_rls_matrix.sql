@@ -78,6 +78,16 @@ insert into pricing.provider_names (name, provider, source) values ('acme inc', 
 insert into metering.request_keys (organization_id, operation, request_id, content_hash, subject_id)
 select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
 
+insert into audit.seal_epochs (epoch, system_identifier) values (1, 1);
+insert into audit.seals
+select 1, 1, true, '1', '1', 1, h.hash, h.hash, h.hash, now()
+from (select sha256('x') as hash) as h;
+insert into audit.checkpoints (seal) values (1);
+insert into audit.seal_roots select org, 'x', 1, 1, sha256('x') from places;
+insert into audit.seal_leaves select org, 'x', 'x', 1, null, sha256('x') from places;
+insert into audit.tombstones (organization_id, ledger, row_id, removed_by)
+select org, 'x', gen_random_uuid(), 'test' from places;
+
 create temporary table actors (number integer, actor text, role text, person uuid);
 insert into actors
 select a.number, a.actor, a.role, person.id
@@ -204,6 +214,22 @@ insert into attempts values
   $$insert into billing.retention_policies (table_name, reason) values ('x', 'x')$$),
 ('billing.retention_policies', 'update', $$update billing.retention_policies set reason = 'x'$$),
 ('billing.retention_policies', 'delete', 'delete from billing.retention_policies'),
+('audit.seal_epochs', 'select', 'select from audit.seal_epochs'),
+('audit.seal_epochs', 'insert', 'insert into audit.seal_epochs values (9, 9)'),
+('audit.seal_epochs', 'update', 'update audit.seal_epochs set epoch = epoch'),
+('audit.seal_epochs', 'delete', 'delete from audit.seal_epochs'),
+('audit.sealed_ledgers', 'select', 'select from audit.sealed_ledgers'),
+('audit.sealed_ledgers', 'insert', $$insert into audit.sealed_ledgers (ledger) values ('x')$$),
+('audit.sealed_ledgers', 'update', 'update audit.sealed_ledgers set ledger = ledger'),
+('audit.sealed_ledgers', 'delete', 'delete from audit.sealed_ledgers'),
+('audit.seals', 'select', 'select from audit.seals'),
+('audit.seals', 'insert', 'insert into audit.seals (seal) values (9)'),
+('audit.seals', 'update', 'update audit.seals set seal = seal'),
+('audit.seals', 'delete', 'delete from audit.seals'),
+('audit.checkpoints', 'select', 'select from audit.checkpoints'),
+('audit.checkpoints', 'insert', 'insert into audit.checkpoints values (9)'),
+('audit.checkpoints', 'update', 'update audit.checkpoints set seal = seal'),
+('audit.checkpoints', 'delete', 'delete from audit.checkpoints'),
 ('private.partitioned_ledgers', 'select', 'select from private.partitioned_ledgers'),
 ('private.partitioned_ledgers', 'insert',
   $$insert into private.partitioned_ledgers values ('tenancy.ventures')$$),
@@ -499,6 +525,27 @@ $$),
   select          home  home  home  none  none  away  no    both  both  both  both  both
 $$),
 ('audit.outbox', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.seal_epochs', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.sealed_ledgers', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.seals', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.seal_roots', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.seal_leaves', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.checkpoints', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('audit.tombstones', $$
   select          no    no    no    no    no    no    no    both  both  both  both  both
 $$),
 ('private.ledger_heads', $$

@@ -1,0 +1,168 @@
+-- Seals: proof that nothing was altered, by those who may switch off every guard.
+--
+-- A leaf is a hash over a row. The leaves of an organization and ledger in one seal make a Merkle
+-- tree with one root; the roots of a seal make another; each seal is chained to the one before. To
+-- alter a row unnoticed one must make anew its leaf, its root and every seal since, and then the
+-- newest seal is no longer the one that was published. Sealing looks at rows that are committed, so
+-- no spend ever waits for it.
+
+create table audit.seal_epochs (
+  epoch integer not null,
+  system_identifier bigint not null,
+  is_caught_up boolean not null default false,
+  started_at timestamptz not null default private.clock_now(),
+  constraint seal_epochs_pkey primary key (epoch)
+);
+
+comment on table audit.seal_epochs is
+  'Servers that sealed here, one after the other. A restored server counts its transactions anew, '
+  'so it begins an epoch: it first seals whatever has no leaf, then goes on by transaction.';
+comment on column audit.seal_epochs.epoch is 'Number of the epoch, from 1.';
+comment on column audit.seal_epochs.system_identifier is
+  'Which server: system_identifier of pg_control_system().';
+comment on column audit.seal_epochs.is_caught_up is
+  'False while rows that came with the restored dump may have no leaf yet.';
+comment on column audit.seal_epochs.started_at is 'When it first sealed here.';
+
+create table audit.sealed_ledgers (
+  ledger private.label not null,
+  organization_column name not null,
+  key_columns name[] not null,
+  time_column name,
+  sealed_columns name[] not null,
+  erasable_columns name[] not null default '{}',
+  sealed_below xid8 not null default '0',
+  constraint sealed_ledgers_pkey primary key (ledger),
+  constraint sealed_ledgers_erasable_columns_are_sealed
+  check (erasable_columns <@ sealed_columns)
+);
+
+comment on table audit.sealed_ledgers is
+  'The registry of ledgers that are sealed. private.seal_ledger() puts one in.';
+comment on column audit.sealed_ledgers.ledger is 'Its table, as schema.table.';
+comment on column audit.sealed_ledgers.organization_column is 'Which column says whose a row is.';
+comment on column audit.sealed_ledgers.key_columns is
+  'Which columns tell its rows apart within an organization: joined by /, they are row_id.';
+comment on column audit.sealed_ledgers.time_column is
+  'Which column says when a row was written; null where none does.';
+comment on column audit.sealed_ledgers.sealed_columns is
+  'What a leaf is over, in this order: all that never change. A later column is added at the end; '
+  'a null is left out, so leaves made before it stay true.';
+comment on column audit.sealed_ledgers.erasable_columns is
+  'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.sealed_below is
+  'All rows of transactions below this, of the present epoch, have a leaf.';
+
+create table audit.seals (
+  seal bigint not null,
+  epoch integer not null,
+  is_catching_up boolean not null,
+  xact_below xid8 not null,
+  xact_next xid8 not null,
+  leaf_count bigint not null,
+  root bytea not null,
+  previous bytea not null,
+  hash bytea not null,
+  sealed_at timestamptz not null,
+  constraint seals_pkey primary key (seal),
+  constraint seals_epoch_fkey
+  foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
+  constraint seals_count_up check (seal >= 1),
+  constraint seals_seal_something check (leaf_count > 0),
+  constraint seals_hashes_are_sha256
+  check (length(root) = 32 and length(previous) = 32 and length(hash) = 32)
+);
+
+create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next);
+
+create trigger seals_reject_mutation before update or delete on audit.seals
+for each row execute function private.reject_mutation();
+create trigger seals_reject_truncate before truncate on audit.seals
+for each statement execute function private.reject_mutation();
+
+comment on table audit.seals is
+  'The chain. Whoever keeps a hash of it somewhere else can prove later that all that was sealed '
+  'until then is what it was.';
+comment on column audit.seals.seal is 'Number of the seal, from 1, without a gap.';
+comment on column audit.seals.epoch is 'In which epoch it was made.';
+comment on column audit.seals.is_catching_up is
+  'True where it sealed whatever had no leaf, after a restore; false where it went by transaction.';
+comment on column audit.seals.xact_below is
+  'No transaction below this was under way when it was made.';
+comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
+comment on column audit.seals.leaf_count is 'How many rows it seals.';
+comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
+comment on column audit.seals.previous is
+  'hash of the seal before it; 32 zero bytes for the first.';
+comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
+comment on column audit.seals.sealed_at is 'When it was made.';
+
+create table audit.seal_roots (
+  organization_id uuid not null,
+  ledger private.label not null,
+  seal bigint not null,
+  leaf_count bigint not null,
+  root bytea not null,
+  constraint seal_roots_pkey primary key (organization_id, ledger, seal),
+  constraint seal_roots_root_is_sha256 check (length(root) = 32)
+);
+
+create index seal_roots_seal_idx on audit.seal_roots (seal);
+
+create trigger seal_roots_reject_mutation before update or delete on audit.seal_roots
+for each row execute function private.reject_mutation();
+create trigger seal_roots_reject_truncate before truncate on audit.seal_roots
+for each statement execute function private.reject_mutation();
+
+comment on table audit.seal_roots is
+  'What a seal has of an organization and ledger: the root of a Merkle tree over its leaves, in '
+  'the order of row_id.';
+comment on column audit.seal_roots.organization_id is 'Whose rows.';
+comment on column audit.seal_roots.ledger is 'Of which ledger, as schema.table.';
+comment on column audit.seal_roots.seal is 'In which seal.';
+comment on column audit.seal_roots.leaf_count is 'How many.';
+comment on column audit.seal_roots.root is 'Their Merkle root. SHA-256.';
+
+create table audit.seal_leaves (
+  organization_id uuid not null,
+  ledger private.label not null,
+  row_id text not null,
+  seal bigint not null,
+  salt uuid,
+  leaf bytea not null,
+  constraint seal_leaves_pkey primary key (organization_id, ledger, row_id),
+  constraint seal_leaves_leaf_is_sha256 check (length(leaf) = 32)
+);
+
+create trigger seal_leaves_reject_mutation before update or delete on audit.seal_leaves
+for each row execute function private.reject_mutation();
+create trigger seal_leaves_reject_truncate before truncate on audit.seal_leaves
+for each statement execute function private.reject_mutation();
+
+comment on table audit.seal_leaves is
+  'One row per sealed row: a hash over all of it that never changes. Kept when the row is not.';
+comment on column audit.seal_leaves.organization_id is 'Whose row.';
+comment on column audit.seal_leaves.ledger is 'Of which ledger, as schema.table.';
+comment on column audit.seal_leaves.row_id is 'Which row: its key within the organization.';
+comment on column audit.seal_leaves.seal is 'In which seal.';
+comment on column audit.seal_leaves.salt is
+  'Goes into the hash of each erasable text, so that nobody finds out by trying what an erased one '
+  'was. Null where the ledger has none.';
+comment on column audit.seal_leaves.leaf is 'SHA-256 over the row.';
+
+create table audit.checkpoints (
+  seal bigint not null,
+  checked_at timestamptz not null default private.clock_now(),
+  constraint checkpoints_pkey primary key (seal)
+);
+
+create trigger checkpoints_reject_mutation before update or delete on audit.checkpoints
+for each row execute function private.reject_mutation();
+create trigger checkpoints_reject_truncate before truncate on audit.checkpoints
+for each statement execute function private.reject_mutation();
+
+comment on table audit.checkpoints is
+  'Seals up to which verify_integrity found nothing: it then looks only at what came later, unless '
+  'a full check is asked for. Written by audit.make_checkpoint().';
+comment on column audit.checkpoints.seal is 'The newest seal at that time.';
+comment on column audit.checkpoints.checked_at is 'When that was.';

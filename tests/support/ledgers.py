@@ -1,0 +1,54 @@
+"""Rows in every ledger there is."""
+
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import psycopg
+
+ORGANIZATIONS = (
+    "0a000000-0000-4000-8000-000000000000",
+    "0b000000-0000-4000-8000-000000000000",
+)
+
+
+def fill(connection: psycopg.Connection, organization: str) -> None:
+    """Open an organization and write two rows or more into each ledger, none like another."""
+    connection.execute(
+        "insert into tenancy.organizations (id, name) values (%s, 'Acme') on conflict do nothing",
+        (organization,),
+    )
+    workflow = uuid4()
+    connection.execute(
+        "insert into public.intent_workflows (organization_id, id) values (%s, %s)",
+        (organization, workflow),
+    )
+    connection.execute(
+        "select from public.record_usage_and_increment(%s, %s, 'm', 10, 20, %s)",
+        (workflow, organization, Decimal("0.5")),
+    )
+    for amount in (20, 30):
+        connection.execute(
+            "select from billing.purchase_credits(%s, %s, %s)", (organization, amount, str(uuid4()))
+        )
+    run = _one(
+        connection,
+        "select (billing.start_run(%s, 1000, 1000, p_input_cost_usd => 1,"
+        " p_output_cost_usd => 1)).id",
+        organization,
+    )
+    for cost in ("0.25", "0.125"):
+        connection.execute(
+            "select from billing.record_token_call(%s, null, null, null, 1, 2, 'm', %s)",
+            (run, Decimal(cost)),
+        )
+    for event in ("paid", "refunded"):
+        connection.execute(
+            "select from public.ledger_assert_v0('payments', %s, p_owner_user_id => %s,"
+            " p_organization_id => %s)",
+            (event, organization, organization),
+        )
+
+
+def _one(connection: psycopg.Connection, query: str, *arguments: object) -> UUID:
+    value: UUID = connection.execute(query, arguments).fetchall()[0][0]
+    return value
