@@ -346,8 +346,11 @@ begin
     on l.organization_id = k.organization_id and l.id = k.subject_id
   left join metering.holds as h
     on h.organization_id = k.organization_id and h.id = k.subject_id
+  left join public.venture_token_ledger as v
+    on v.organization_id = k.organization_id and v.id = k.subject_id and v.is_simulation
   where l.id is null
     and h.id is null
+    and v.id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')
@@ -382,6 +385,8 @@ begin
     select * from private.verify_billing(p_organization_id)
     union all
     select * from private.verify_journal(p_organization_id)
+    union all
+    select * from private.verify_ventures(p_organization_id)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end

@@ -130,6 +130,59 @@ comment on function audit.acknowledge_events(uuid, uuid[]) is
   'Marks events of the outbox as delivered; returns how many were not yet. For operators. Errors: '
   '22023, TS404 for an unknown organization.';
 
+-- sql/audit/tombstones.sql
+
+-- What was removed from a ledger under retention. A row that is gone without a tombstone was not
+-- removed, it was lost.
+
+create table audit.tombstones (
+  organization_id uuid not null,
+  ledger private.label not null,
+  row_id uuid not null,
+  removed_at timestamptz not null default private.clock_now(),
+  removed_by private.label not null,
+  xact_id xid8 not null default pg_current_xact_id(),
+  constraint tombstones_pkey primary key (organization_id, ledger, row_id)
+);
+
+create index tombstones_xact_id_idx on audit.tombstones (xact_id);
+
+create trigger tombstones_reject_mutation before update or delete on audit.tombstones
+for each row execute function private.reject_mutation();
+create trigger tombstones_reject_truncate before truncate on audit.tombstones
+for each statement execute function private.reject_mutation();
+
+comment on table audit.tombstones is
+  'Append-only list of the rows that were removed from a ledger once they need not be kept. '
+  'Written by the removal itself, and by nobody else.';
+comment on column audit.tombstones.organization_id is 'The organization whose row it was.';
+comment on column audit.tombstones.ledger is
+  'Qualified name of the ledger, such as public.venture_token_ledger.';
+comment on column audit.tombstones.row_id is 'Id of the row that is gone.';
+comment on column audit.tombstones.removed_at is 'When it was removed.';
+comment on column audit.tombstones.removed_by is 'The role that removed it.';
+comment on column audit.tombstones.xact_id is 'The transaction that removed it.';
+
+-- Attach it after each row of DELETE to a ledger with organization_id and id.
+create function private.leave_tombstone()
+returns trigger
+language plpgsql
+volatile
+security definer -- writes tombstones, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into audit.tombstones (organization_id, ledger, row_id, removed_by)
+  values (
+    old.organization_id, tg_table_schema || '.' || tg_table_name, old.id, private.caller_role()
+  );
+  return null;
+end
+$$;
+
+comment on function private.leave_tombstone() is
+  'Trigger: notes that a row was removed from a ledger.';
+
 -- sql/audit/integrity.sql
 
 -- Proof that the books agree. One row per broken invariant, none when all is well.
@@ -480,8 +533,11 @@ begin
     on l.organization_id = k.organization_id and l.id = k.subject_id
   left join metering.holds as h
     on h.organization_id = k.organization_id and h.id = k.subject_id
+  left join public.venture_token_ledger as v
+    on v.organization_id = k.organization_id and v.id = k.subject_id and v.is_simulation
   where l.id is null
     and h.id is null
+    and v.id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')
@@ -516,6 +572,8 @@ begin
     select * from private.verify_billing(p_organization_id)
     union all
     select * from private.verify_journal(p_organization_id)
+    union all
+    select * from private.verify_ventures(p_organization_id)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end
@@ -530,14 +588,15 @@ comment on function audit.verify_integrity(uuid) is
 -- Members with an eye on money read what happened; operators pass events on. Server roles verify;
 -- they read every table the checks compare.
 
-revoke all on table audit.event_log, audit.outbox
+revoke all on table audit.event_log, audit.outbox, audit.tombstones
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 alter table audit.event_log enable row level security;
 alter table audit.outbox enable row level security;
+alter table audit.tombstones enable row level security;
 
 grant select on table audit.event_log
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
-grant select on table audit.outbox
+grant select on table audit.outbox, audit.tombstones
 to service_role, app_user, tallystick_reader, tallystick_writer;
 
 create policy event_log_select_member on audit.event_log
@@ -551,9 +610,12 @@ create policy event_log_select_trusted on audit.event_log
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 create policy outbox_select_trusted on audit.outbox
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+create policy tombstones_select_trusted on audit.tombstones
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 revoke execute on function
 private.emit_event(uuid, text, uuid, jsonb),
+private.leave_tombstone(),
 audit.acknowledge_events(uuid, uuid[]),
 private.figure(numeric),
 private.verify_metering(uuid),
