@@ -46,7 +46,7 @@ create table public.venture_token_ledger (
   constraint venture_token_ledger_simulation_run_is_of_a_simulation
   check (simulation_run_id is null or is_simulation is true),
   constraint venture_token_ledger_real_rows_are_usage
-  check ((usage_id is not null) = (is_simulation is not true))
+  check ((usage_id is null) = is_simulation)
 );
 
 -- One id, one row, whichever tenant: the document's key.
