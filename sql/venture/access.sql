@@ -3,8 +3,8 @@
 
 revoke all on table
 public.venture_token_ledger, metering.venture_allocations, metering.venture_profiles,
-metering.venture_profile_status, metering.venture_spend, metering.venture_spend_by_stage,
-metering.venture_spend_by_phase, metering.venture_spend_by_agent
+metering.venture_profile_status, metering.venture_spend, metering.venture_spend_total,
+metering.venture_spend_by_stage, metering.venture_spend_by_phase, metering.venture_spend_by_agent
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 alter table public.venture_token_ledger enable row level security;
@@ -12,8 +12,8 @@ alter table metering.venture_allocations enable row level security;
 
 grant select on table
 public.venture_token_ledger, metering.venture_allocations, metering.venture_profiles,
-metering.venture_profile_status, metering.venture_spend, metering.venture_spend_by_stage,
-metering.venture_spend_by_phase, metering.venture_spend_by_agent
+metering.venture_profile_status, metering.venture_spend, metering.venture_spend_total,
+metering.venture_spend_by_stage, metering.venture_spend_by_phase, metering.venture_spend_by_agent
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 -- Its time, its usage and its transaction are the database's to say, not the writer's.

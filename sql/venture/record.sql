@@ -144,7 +144,7 @@ begin
   elsif coalesce(v_hold.tags ->> 'budget_profile', 'standard') <> p_row.budget_profile then
     perform private.reject_argument('p_budget_profile', 'must be the profile the hold is for');
   end if;
-  v_row.model_id := coalesce(p_row.model_id, v_hold.model);
+  v_row.model_id := nullif(v_hold.model, 'unknown');
   v_row := private.write_venture_row(
     v_row,
     private.settle_measured(

@@ -3,26 +3,32 @@
 do $$
 declare
   v_view record;
+  v_part text;
 begin
   for v_view in
     select *
     from (
       values
-      ('venture_spend', null, 'What each venture used, real and simulated apart.', null),
       (
-        'venture_spend_by_stage', 'lifecycle_stage',
-        'What each venture used by stage, real and simulated apart.', 'Stage of the venture.'
+        'venture_spend', array['lifecycle_stage', 'phase', 'agent_type'],
+        'What each venture used by stage, phase and kind of agent, real and simulated apart.'
       ),
       (
-        'venture_spend_by_phase', 'phase',
-        'What each venture used by phase, real and simulated apart.',
-        'Phase of the venture; null where none was stated.'
+        'venture_spend_total', '{}', 'What each venture used, real and simulated apart.'
       ),
       (
-        'venture_spend_by_agent', 'agent_type',
-        'What each venture used by kind of agent, real and simulated apart.', 'Kind of agent.'
+        'venture_spend_by_stage', '{lifecycle_stage}',
+        'What each venture used by stage, real and simulated apart.'
+      ),
+      (
+        'venture_spend_by_phase', '{phase}',
+        'What each venture used by phase, real and simulated apart.'
+      ),
+      (
+        'venture_spend_by_agent', '{agent_type}',
+        'What each venture used by kind of agent, real and simulated apart.'
       )
-    ) as views (name, part, says, part_says)
+    ) as views (name, parts, says)
   loop
     execute format(
       'create view metering.%I with (security_invoker = true) as '
@@ -46,14 +52,21 @@ begin
       'coalesce(sum(v.cost_usd) filter (where v.is_simulation), 0)::numeric '
       'as simulated_cost_usd '
       'from public.venture_token_ledger as v group by v.organization_id, v.venture_id%s',
-      v_view.name, 'v.' || v_view.part || ', ', ', v.' || v_view.part
+      v_view.name,
+      array_to_string(v_view.parts || array[''], ', '),
+      array_to_string(array[''] || v_view.parts, ', ')
     );
     execute format('comment on view metering.%I is %L', v_view.name, v_view.says);
-    if v_view.part is not null then
+    foreach v_part in array v_view.parts loop
       execute format(
-        'comment on column metering.%I.%I is %L', v_view.name, v_view.part, v_view.part_says
+        'comment on column metering.%I.%I is %L', v_view.name, v_part,
+        case v_part
+          when 'lifecycle_stage' then 'Stage of the venture.'
+          when 'phase' then 'Phase of the venture; null where none was stated.'
+          else 'Kind of agent.'
+        end
       );
-    end if;
+    end loop;
     execute format(
       'comment on column metering.%1$I.organization_id is ''The organization that pays.'';'
       'comment on column metering.%1$I.venture_id is ''The venture.'';'

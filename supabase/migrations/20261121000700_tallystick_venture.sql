@@ -843,7 +843,7 @@ begin
   elsif coalesce(v_hold.tags ->> 'budget_profile', 'standard') <> p_row.budget_profile then
     perform private.reject_argument('p_budget_profile', 'must be the profile the hold is for');
   end if;
-  v_row.model_id := coalesce(p_row.model_id, v_hold.model);
+  v_row.model_id := nullif(v_hold.model, 'unknown');
   v_row := private.write_venture_row(
     v_row,
     private.settle_measured(
@@ -984,26 +984,32 @@ comment on function public.record_venture_usage(
 do $$
 declare
   v_view record;
+  v_part text;
 begin
   for v_view in
     select *
     from (
       values
-      ('venture_spend', null, 'What each venture used, real and simulated apart.', null),
       (
-        'venture_spend_by_stage', 'lifecycle_stage',
-        'What each venture used by stage, real and simulated apart.', 'Stage of the venture.'
+        'venture_spend', array['lifecycle_stage', 'phase', 'agent_type'],
+        'What each venture used by stage, phase and kind of agent, real and simulated apart.'
       ),
       (
-        'venture_spend_by_phase', 'phase',
-        'What each venture used by phase, real and simulated apart.',
-        'Phase of the venture; null where none was stated.'
+        'venture_spend_total', '{}', 'What each venture used, real and simulated apart.'
       ),
       (
-        'venture_spend_by_agent', 'agent_type',
-        'What each venture used by kind of agent, real and simulated apart.', 'Kind of agent.'
+        'venture_spend_by_stage', '{lifecycle_stage}',
+        'What each venture used by stage, real and simulated apart.'
+      ),
+      (
+        'venture_spend_by_phase', '{phase}',
+        'What each venture used by phase, real and simulated apart.'
+      ),
+      (
+        'venture_spend_by_agent', '{agent_type}',
+        'What each venture used by kind of agent, real and simulated apart.'
       )
-    ) as views (name, part, says, part_says)
+    ) as views (name, parts, says)
   loop
     execute format(
       'create view metering.%I with (security_invoker = true) as '
@@ -1027,14 +1033,21 @@ begin
       'coalesce(sum(v.cost_usd) filter (where v.is_simulation), 0)::numeric '
       'as simulated_cost_usd '
       'from public.venture_token_ledger as v group by v.organization_id, v.venture_id%s',
-      v_view.name, 'v.' || v_view.part || ', ', ', v.' || v_view.part
+      v_view.name,
+      array_to_string(v_view.parts || array[''], ', '),
+      array_to_string(array[''] || v_view.parts, ', ')
     );
     execute format('comment on view metering.%I is %L', v_view.name, v_view.says);
-    if v_view.part is not null then
+    foreach v_part in array v_view.parts loop
       execute format(
-        'comment on column metering.%I.%I is %L', v_view.name, v_view.part, v_view.part_says
+        'comment on column metering.%I.%I is %L', v_view.name, v_part,
+        case v_part
+          when 'lifecycle_stage' then 'Stage of the venture.'
+          when 'phase' then 'Phase of the venture; null where none was stated.'
+          else 'Kind of agent.'
+        end
       );
-    end if;
+    end loop;
     execute format(
       'comment on column metering.%1$I.organization_id is ''The organization that pays.'';'
       'comment on column metering.%1$I.venture_id is ''The venture.'';'
@@ -1219,8 +1232,8 @@ comment on function private.verify_ventures(uuid) is 'Venture checks of audit.ve
 
 revoke all on table
 public.venture_token_ledger, metering.venture_allocations, metering.venture_profiles,
-metering.venture_profile_status, metering.venture_spend, metering.venture_spend_by_stage,
-metering.venture_spend_by_phase, metering.venture_spend_by_agent
+metering.venture_profile_status, metering.venture_spend, metering.venture_spend_total,
+metering.venture_spend_by_stage, metering.venture_spend_by_phase, metering.venture_spend_by_agent
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 alter table public.venture_token_ledger enable row level security;
@@ -1228,8 +1241,8 @@ alter table metering.venture_allocations enable row level security;
 
 grant select on table
 public.venture_token_ledger, metering.venture_allocations, metering.venture_profiles,
-metering.venture_profile_status, metering.venture_spend, metering.venture_spend_by_stage,
-metering.venture_spend_by_phase, metering.venture_spend_by_agent
+metering.venture_profile_status, metering.venture_spend, metering.venture_spend_total,
+metering.venture_spend_by_stage, metering.venture_spend_by_phase, metering.venture_spend_by_agent
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 -- Its time, its usage and its transaction are the database's to say, not the writer's.

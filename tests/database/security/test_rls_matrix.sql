@@ -597,6 +597,9 @@ $$),
 ('metering.venture_spend', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),
+('metering.venture_spend_total', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
 ('metering.venture_spend_by_stage', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),

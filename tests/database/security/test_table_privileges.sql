@@ -76,6 +76,7 @@ from (
   ('metering.venture_profiles', 'select',                        '-    x    x      x    x     x'),
   ('metering.venture_profile_status', 'select',                  '-    x    x      x    x     x'),
   ('metering.venture_spend', 'select',                           '-    x    x      x    x     x'),
+  ('metering.venture_spend_total', 'select',                     '-    x    x      x    x     x'),
   ('metering.venture_spend_by_stage', 'select',                  '-    x    x      x    x     x'),
   ('metering.venture_spend_by_phase', 'select',                  '-    x    x      x    x     x'),
   ('metering.venture_spend_by_agent', 'select',                  '-    x    x      x    x     x'),

@@ -1,6 +1,6 @@
 -- record_venture_usage: a row, its usage and every total, or nothing.
 begin;
-select plan(83);
+select plan(85);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -193,6 +193,14 @@ select results_eq(
     where l.id = h.id$$, $$values ('on_hold', 0::numeric)$$, 'within the hold'
 );
 select is((pg_temp.settles(id)).id, id, 'again: the same') from holds;
+select is(
+  (pg_temp.settles(pg_temp.held(), p_model => 'acme/priced')).model_id::text, 'priced',
+  'by another name of its model it is still the call that was held'
+);
+select is(
+  (pg_temp.settles(pg_temp.held(p_model => null))).model_id::text, null,
+  'nobody said of which model'
+);
 select throws_ok(format(v.call, id), v.code, null, v.description)
 from holds cross join (
   values

@@ -1,7 +1,7 @@
 -- The venture ledger: what the document says it has, who writes and reads it, and what nobody may
 -- do.
 begin;
-select plan(175);
+select plan(176);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -207,7 +207,7 @@ reset role;
 select is((select count(*) from public.ai_usage_ledger), 2::bigint, 'a simulation is no usage');
 select results_eq(
   $$select requests, tokens_total, cost_usd, simulated_requests, simulated_tokens_total,
-      simulated_cost_usd from metering.venture_spend$$,
+      simulated_cost_usd from metering.venture_spend_total$$,
   $$values (2::bigint, 1220::bigint, 0.2528, 1::bigint, 1000::bigint, 5::numeric)$$,
   'and stands apart in every sum'
 );
@@ -223,6 +223,12 @@ select results_eq(
   $$select agent_type::text, cost_usd, simulated_cost_usd
     from metering.venture_spend_by_agent order by 1$$,
   $$values ('a', 0.0028, 0::numeric), ('researcher', 0.25, 5)$$, 'by agent'
+);
+select results_eq(
+  $$select lifecycle_stage, phase, agent_type::text, cost_usd, simulated_cost_usd
+    from metering.venture_spend order by 1, 2$$,
+  $$values (1, null, 'a', 0.0028, 0::numeric), (3, 'THE_TRUTH', 'researcher', 0.25, 0),
+    (3, null, 'researcher', 0, 5)$$, 'and by all of them'
 );
 
 -- Who -------------------------------------------------------------------------------------------
