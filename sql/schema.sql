@@ -101,7 +101,7 @@
 -- AUDIT: who did what, and proof that the books agree
 -- the event log, the outbox
 \ir audit/tables.sql
--- what was removed under retention
+-- what was removed from a ledger under retention
 \ir audit/tombstones.sql
 -- leaves, roots, the chain, which ledgers join
 \ir audit/seal_tables.sql
@@ -163,6 +163,22 @@
 \ir journal/views.sql
 -- who reads and writes it
 \ir journal/access.sql
+
+-- VENTURE: what do ventures use, and which share of their budget has each profile?
+-- the ledger, the allocations
+\ir venture/tables.sql
+-- shares: budgets that are cut from the venture's
+\ir venture/shares.sql
+-- what a row must be, and how it becomes a usage; what may be edited or removed
+\ir venture/rows.sql
+-- record_venture_usage
+\ir venture/record.sql
+-- by stage, phase and agent, real and simulated; what each profile has left
+\ir venture/views.sql
+-- what must hold between rows, usages and shares
+\ir venture/integrity.sql
+-- who sees and changes what
+\ir venture/access.sql
 
 -- RETENTION: what must be there ahead of time, what need not be kept
 -- maintain, daily where pg_cron is installed

@@ -64,6 +64,10 @@ from tallystick.models import (
     Step,
     Task,
     Usage,
+    VentureAllocation,
+    VentureProfile,
+    VentureSpend,
+    VentureUsage,
     WaitingBudget,
     Workflow,
 )
@@ -117,6 +121,10 @@ __all__ = [
     "UnknownId",
     "Usage",
     "UsageNotReported",
+    "VentureAllocation",
+    "VentureProfile",
+    "VentureSpend",
+    "VentureUsage",
     "WaitingBudget",
     "Workflow",
 ]

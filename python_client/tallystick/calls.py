@@ -44,6 +44,10 @@ from tallystick.models import (
     Step,
     Task,
     Usage,
+    VentureAllocation,
+    VentureProfile,
+    VentureSpend,
+    VentureUsage,
     WaitingBudget,
     Workflow,
     columns,
@@ -59,6 +63,7 @@ from tallystick.models import (
 __all__ = [
     "acknowledge_events",
     "adjust_credits",
+    "allocate_venture_budget",
     "amend_event",
     "assert_event",
     "authorize_spend",
@@ -97,6 +102,7 @@ __all__ = [
     "reconciliations",
     "record_token_call",
     "record_usage_and_increment",
+    "record_venture_usage",
     "release_spend",
     "remove_budget",
     "resolve_dispute",
@@ -115,6 +121,8 @@ __all__ = [
     "start_task",
     "unfreeze",
     "upsert_intent_workflow",
+    "venture_profiles",
+    "venture_spend",
     "verify_integrity",
     "void_event",
     "waiting_budgets",
@@ -1354,6 +1362,106 @@ def event_revisions(organization_id: UUID, logical_id: UUID) -> Read[list[Event]
         "ledger_events_v0",
         filters={"organization_id": _uuid(organization_id), "logical_id": _uuid(logical_id)},
         order=("revision",),
+    )
+
+
+def record_venture_usage(
+    venture_id: UUID,
+    lifecycle_stage: int,
+    agent_type: str,
+    model_id: str | None,
+    tokens_input: int | None,
+    tokens_output: int | None,
+    cost_usd: Decimal | None,
+    *,
+    phase: str | None = None,
+    job_id: UUID | None = None,
+    crew_id: str | None = None,
+    budget_profile: str | None = None,
+    is_simulation: bool | None = None,
+    simulation_run_id: UUID | None = None,
+    operation_type: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    request_id: str | None = None,
+    organization_id: UUID | None = None,
+    hold_id: UUID | None = None,
+    usage: Mapping[str, int | str | bool] | None = None,
+) -> Call[VentureUsage]:
+    """Record what a venture used, for server roles."""
+    return Call(
+        "public",
+        "record_venture_usage",
+        {
+            "p_venture_id": _uuid(venture_id),
+            "p_lifecycle_stage": _integer(lifecycle_stage),
+            "p_agent_type": _text(agent_type),
+            "p_model_id": _optional(_text, model_id),
+            "p_tokens_input": _optional(_integer, tokens_input),
+            "p_tokens_output": _optional(_integer, tokens_output),
+            "p_cost_usd": _optional(_money, cost_usd),
+            **_given(
+                p_phase=_optional(_text, phase),
+                p_job_id=_optional(_uuid, job_id),
+                p_crew_id=_optional(_text, crew_id),
+                p_budget_profile=_optional(_text, budget_profile),
+                p_is_simulation=_optional(_boolean, is_simulation),
+                p_simulation_run_id=_optional(_uuid, simulation_run_id),
+                p_operation_type=_optional(_text, operation_type),
+                p_metadata=None if metadata is None else _document("metadata", metadata),
+                p_request_id=_optional(_text, request_id),
+                p_organization_id=_optional(_uuid, organization_id),
+                p_hold_id=_optional(_uuid, hold_id),
+                p_usage=_optional(_usage, usage),
+            ),
+        },
+        One(VentureUsage),
+    )
+
+
+def allocate_venture_budget(
+    organization_id: UUID, venture_id: UUID, budget_profile: str, percent: Decimal | None
+) -> Call[VentureAllocation]:
+    """Give a profile of a venture its share of the venture's budgets, for owners and admins."""
+    return Call(
+        "metering",
+        "allocate_venture_budget",
+        {
+            "p_organization_id": _uuid(organization_id),
+            "p_venture_id": _uuid(venture_id),
+            "p_budget_profile": _text(budget_profile),
+            "p_percent": _optional(_money, percent),
+        },
+        One(VentureAllocation),
+    )
+
+
+def venture_profiles(
+    organization_id: UUID, *, venture_id: UUID | None = None
+) -> Read[list[VentureProfile]]:
+    """List what each profile of ventures has left of its share."""
+    return _list(
+        VentureProfile,
+        "metering",
+        "venture_profile_status",
+        filters=_given(
+            organization_id=_uuid(organization_id), venture_id=_optional(_uuid, venture_id)
+        ),
+        order=("venture_id", "budget_profile", "time_window"),
+    )
+
+
+def venture_spend(
+    organization_id: UUID, *, venture_id: UUID | None = None
+) -> Read[list[VentureSpend]]:
+    """List what ventures used, by stage, phase and kind of agent, real and simulated apart."""
+    return _list(
+        VentureSpend,
+        "metering",
+        "venture_spend",
+        filters=_given(
+            organization_id=_uuid(organization_id), venture_id=_optional(_uuid, venture_id)
+        ),
+        order=("venture_id", "lifecycle_stage", "phase", "agent_type"),
     )
 
 

@@ -52,6 +52,10 @@ if TYPE_CHECKING:
         Step,
         Task,
         Usage,
+        VentureAllocation,
+        VentureProfile,
+        VentureSpend,
+        VentureUsage,
         WaitingBudget,
         Workflow,
     )
@@ -1319,6 +1323,101 @@ class Client:
     def event_revisions(self, organization_id: UUID, logical_id: UUID) -> list[Event]:
         """Return all revisions of an event of the journal, the first in front."""
         return self._transport.run(calls.event_revisions(organization_id, logical_id))
+
+    def record_venture_usage(
+        self,
+        venture_id: UUID,
+        lifecycle_stage: int,
+        agent_type: str,
+        model_id: str | None,
+        tokens_input: int | None,
+        tokens_output: int | None,
+        cost_usd: Decimal | None,
+        *,
+        phase: str | None = None,
+        job_id: UUID | None = None,
+        crew_id: str | None = None,
+        budget_profile: str | None = None,
+        is_simulation: bool | None = None,
+        simulation_run_id: UUID | None = None,
+        operation_type: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        request_id: str | None = None,
+        organization_id: UUID | None = None,
+        hold_id: UUID | None = None,
+        usage: Mapping[str, int | str | bool] | None = None,
+    ) -> VentureUsage:
+        """Record what a venture used: its row, the usage and every total, or nothing.
+
+        Without a cost it is the price's. It counts to the share of `budget_profile`, standard
+        unless stated; a simulation counts to nothing. `hold_id` settles the hold that was made for
+        it; `usage` says the tokens by class. A retry with the same `request_id` and content is one
+        record. For server roles.
+
+        Raises:
+            UnknownId: no such venture or hold (TS404).
+            RequestConflict: the request id, or the hold, was used with other content (TS409).
+            PermissionDenied: the caller is another role (42501).
+            InvalidArgument: neither cost nor price, an unknown profile or phase, amounts or texts
+                that are out of bounds (22023).
+        """
+        call = calls.record_venture_usage(
+            venture_id,
+            lifecycle_stage,
+            agent_type,
+            model_id,
+            tokens_input,
+            tokens_output,
+            cost_usd,
+            phase=phase,
+            job_id=job_id,
+            crew_id=crew_id,
+            budget_profile=budget_profile,
+            is_simulation=is_simulation,
+            simulation_run_id=simulation_run_id,
+            operation_type=operation_type,
+            metadata=metadata,
+            request_id=request_id,
+            organization_id=organization_id,
+            hold_id=hold_id,
+            usage=usage,
+        )
+        return self._transport.run(call)
+
+    def allocate_venture_budget(
+        self,
+        organization_id: UUID,
+        venture_id: UUID,
+        budget_profile: str,
+        percent: Decimal | None,
+    ) -> VentureAllocation:
+        """Give a profile of a venture its share of each budget of the venture, and return all.
+
+        None leaves it without one, so that only the venture's budget caps it; 0 closes it. A call
+        of the venture counts to the profile that its tag budget_profile names, else to standard.
+        Whenever a limit of the venture changes, the shares are cut anew. For owners, admins and
+        service_role.
+
+        Raises:
+            UnknownId: no such organization or venture (TS404).
+            PermissionDenied: the caller may not set budgets (42501).
+            InvalidArgument: an unknown profile, more than two decimals, or more than 100 percent
+                together (22023).
+        """
+        call = calls.allocate_venture_budget(organization_id, venture_id, budget_profile, percent)
+        return self._transport.run(call)
+
+    def venture_profiles(
+        self, organization_id: UUID, *, venture_id: UUID | None = None
+    ) -> list[VentureProfile]:
+        """Return what each profile of ventures that has a share has left of it, by window."""
+        return self._transport.run(calls.venture_profiles(organization_id, venture_id=venture_id))
+
+    def venture_spend(
+        self, organization_id: UUID, *, venture_id: UUID | None = None
+    ) -> list[VentureSpend]:
+        """Return what ventures used by stage, phase and kind of agent, simulations apart."""
+        return self._transport.run(calls.venture_spend(organization_id, venture_id=venture_id))
 
     def acknowledge_events(self, organization_id: UUID, ids: Sequence[UUID]) -> int:
         """Mark events of the outbox as delivered, and return how many were not yet.
@@ -2622,6 +2721,104 @@ class AsyncClient:
     async def event_revisions(self, organization_id: UUID, logical_id: UUID) -> list[Event]:
         """Return all revisions of an event of the journal, the first in front."""
         return await self._transport.run(calls.event_revisions(organization_id, logical_id))
+
+    async def record_venture_usage(
+        self,
+        venture_id: UUID,
+        lifecycle_stage: int,
+        agent_type: str,
+        model_id: str | None,
+        tokens_input: int | None,
+        tokens_output: int | None,
+        cost_usd: Decimal | None,
+        *,
+        phase: str | None = None,
+        job_id: UUID | None = None,
+        crew_id: str | None = None,
+        budget_profile: str | None = None,
+        is_simulation: bool | None = None,
+        simulation_run_id: UUID | None = None,
+        operation_type: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        request_id: str | None = None,
+        organization_id: UUID | None = None,
+        hold_id: UUID | None = None,
+        usage: Mapping[str, int | str | bool] | None = None,
+    ) -> VentureUsage:
+        """Record what a venture used: its row, the usage and every total, or nothing.
+
+        Without a cost it is the price's. It counts to the share of `budget_profile`, standard
+        unless stated; a simulation counts to nothing. `hold_id` settles the hold that was made for
+        it; `usage` says the tokens by class. A retry with the same `request_id` and content is one
+        record. For server roles.
+
+        Raises:
+            UnknownId: no such venture or hold (TS404).
+            RequestConflict: the request id, or the hold, was used with other content (TS409).
+            PermissionDenied: the caller is another role (42501).
+            InvalidArgument: neither cost nor price, an unknown profile or phase, amounts or texts
+                that are out of bounds (22023).
+        """
+        call = calls.record_venture_usage(
+            venture_id,
+            lifecycle_stage,
+            agent_type,
+            model_id,
+            tokens_input,
+            tokens_output,
+            cost_usd,
+            phase=phase,
+            job_id=job_id,
+            crew_id=crew_id,
+            budget_profile=budget_profile,
+            is_simulation=is_simulation,
+            simulation_run_id=simulation_run_id,
+            operation_type=operation_type,
+            metadata=metadata,
+            request_id=request_id,
+            organization_id=organization_id,
+            hold_id=hold_id,
+            usage=usage,
+        )
+        return await self._transport.run(call)
+
+    async def allocate_venture_budget(
+        self,
+        organization_id: UUID,
+        venture_id: UUID,
+        budget_profile: str,
+        percent: Decimal | None,
+    ) -> VentureAllocation:
+        """Give a profile of a venture its share of each budget of the venture, and return all.
+
+        None leaves it without one, so that only the venture's budget caps it; 0 closes it. A call
+        of the venture counts to the profile that its tag budget_profile names, else to standard.
+        Whenever a limit of the venture changes, the shares are cut anew. For owners, admins and
+        service_role.
+
+        Raises:
+            UnknownId: no such organization or venture (TS404).
+            PermissionDenied: the caller may not set budgets (42501).
+            InvalidArgument: an unknown profile, more than two decimals, or more than 100 percent
+                together (22023).
+        """
+        call = calls.allocate_venture_budget(organization_id, venture_id, budget_profile, percent)
+        return await self._transport.run(call)
+
+    async def venture_profiles(
+        self, organization_id: UUID, *, venture_id: UUID | None = None
+    ) -> list[VentureProfile]:
+        """Return what each profile of ventures that has a share has left of it, by window."""
+        call = calls.venture_profiles(organization_id, venture_id=venture_id)
+        return await self._transport.run(call)
+
+    async def venture_spend(
+        self, organization_id: UUID, *, venture_id: UUID | None = None
+    ) -> list[VentureSpend]:
+        """Return what ventures used by stage, phase and kind of agent, simulations apart."""
+        return await self._transport.run(
+            calls.venture_spend(organization_id, venture_id=venture_id)
+        )
 
     async def acknowledge_events(self, organization_id: UUID, ids: Sequence[UUID]) -> int:
         """Mark events of the outbox as delivered, and return how many were not yet.

@@ -832,6 +832,147 @@ class Event:
         return self.op != "void"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VentureUsage:
+    """What a venture used (`public.venture_token_ledger`).
+
+    Attributes:
+        organization_id: who pays.
+        id: its id; that of its usage where `record_venture_usage` wrote it.
+        usage_id: the usage in the ledger; None for a simulation.
+        venture_id: the venture.
+        lifecycle_stage: the stage it was in, from 0.
+        phase: its phase, if stated, for example THE_TRUTH.
+        agent_type: what kind of agent called.
+        model_id: the model that was called, if stated.
+        job_id: the job it was for, if any; `crew_id` the crew.
+        tokens_total: tokens of both sides.
+        cost_usd: US dollars; of a simulation what it would have cost.
+        budget_profile: which share of the venture's budget it counts to.
+        budget_allocation_pct: that share then, percent; None where the profile had none.
+        is_simulation: True for what was not spent and counts to no budget.
+        simulation_run_id: which run of a simulation, if stated.
+        operation_type: what was done, if stated.
+        metadata: the application's own facts.
+        created_at: when it was recorded, or authorized.
+        created_by: who recorded it.
+    """
+
+    organization_id: UUID
+    id: UUID
+    usage_id: UUID | None
+    venture_id: UUID
+    lifecycle_stage: int
+    phase: str | None
+    agent_type: str
+    model_id: str | None
+    job_id: UUID | None
+    crew_id: str | None
+    tokens_input: int
+    tokens_output: int
+    tokens_total: int
+    cost_usd: Decimal
+    budget_profile: str
+    budget_allocation_pct: Decimal | None
+    is_simulation: bool
+    simulation_run_id: UUID | None
+    operation_type: str | None
+    metadata: Mapping[str, object] | None
+    created_at: datetime
+    created_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VentureAllocation:
+    """Which share of a venture's budget each profile has (`metering.venture_allocations`).
+
+    Attributes:
+        organization_id: who pays.
+        venture_id: the venture.
+        exploratory_pct: percent of each budget of the venture; None leaves the profile without a
+            share, 0 closes it. Likewise the other three; together at most 100.
+        created_at: when the first share was allocated.
+        updated_at: when a share was last changed.
+    """
+
+    organization_id: UUID
+    venture_id: UUID
+    exploratory_pct: Decimal | None
+    standard_pct: Decimal | None
+    deep_due_diligence_pct: Decimal | None
+    custom_pct: Decimal | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VentureProfile:
+    """What a profile of a venture has left of its share (`metering.venture_profile_status`).
+
+    Attributes:
+        organization_id: who pays.
+        venture_id: the venture.
+        budget_profile: exploratory, standard, deep_due_diligence or custom.
+        allocation_pct: its share of the venture's budget, percent.
+        budget_id: the budget that share is; None where the venture has none, likewise what follows.
+        time_window: total, hour, day, week or month.
+        limit_usd: the share of the venture's limit, US dollars.
+        enforcement: hard or soft, as the venture's budget.
+        resets_at: when its window ends; None for a total.
+        settled_usd: recorded spend of the window.
+        held_usd: money held for calls under way.
+        remaining_usd: what is left of it, below zero where spend passed it.
+    """
+
+    organization_id: UUID
+    venture_id: UUID
+    budget_profile: str
+    allocation_pct: Decimal
+    budget_id: UUID | None
+    time_window: str | None
+    limit_usd: Decimal | None
+    enforcement: str | None
+    resets_at: datetime | None
+    settled_usd: Decimal | None
+    held_usd: Decimal | None
+    remaining_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VentureSpend:
+    """What a venture used in a stage and phase by a kind of agent (`metering.venture_spend`).
+
+    Attributes:
+        organization_id: who pays.
+        venture_id: the venture.
+        lifecycle_stage: the stage it was in.
+        phase: its phase; None where none was stated.
+        agent_type: what kind of agent called.
+        requests: number of calls.
+        tokens_total: tokens of both sides.
+        cost_usd: what they cost, US dollars.
+        simulated_requests: number of simulated calls, which are in none of the sums above; likewise
+            what follows.
+        simulated_cost_usd: what those would have cost.
+    """
+
+    organization_id: UUID
+    venture_id: UUID
+    lifecycle_stage: int
+    phase: str | None
+    agent_type: str
+    requests: int
+    tokens_input: int
+    tokens_output: int
+    tokens_total: int
+    cost_usd: Decimal
+    simulated_requests: int
+    simulated_tokens_input: int
+    simulated_tokens_output: int
+    simulated_tokens_total: int
+    simulated_cost_usd: Decimal
+
+
 def to_statement(value: object) -> Statement:
     """Read a statement from its document."""
     return from_row(Statement, _to_document(value))
@@ -994,5 +1135,9 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         DayUsage,
         Statement,
         Event,
+        VentureUsage,
+        VentureAllocation,
+        VentureProfile,
+        VentureSpend,
     )
 }

@@ -7,10 +7,11 @@ audit.seal_roots, audit.seal_leaves, audit.checkpoints, audit.tombstones
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 alter table audit.event_log enable row level security;
 alter table audit.outbox enable row level security;
+alter table audit.tombstones enable row level security;
 
 grant select on table audit.event_log
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
-grant select on table audit.outbox
+grant select on table audit.outbox, audit.tombstones
 to service_role, app_user, tallystick_reader, tallystick_writer;
 
 create policy event_log_select_member on audit.event_log
@@ -24,6 +25,8 @@ create policy event_log_select_trusted on audit.event_log
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 create policy outbox_select_trusted on audit.outbox
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+create policy tombstones_select_trusted on audit.tombstones
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 -- Seals are no secret, but what they are over is: server roles read them, nobody writes them.
 do $$
@@ -31,7 +34,7 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'seal_epochs', 'sealed_ledgers', 'seals', 'seal_roots', 'seal_leaves', 'checkpoints', 'tombstones'
+    'seal_epochs', 'sealed_ledgers', 'seals', 'seal_roots', 'seal_leaves', 'checkpoints'
   ] loop
     execute format('alter table audit.%I enable row level security', v_table);
     execute format(
@@ -49,6 +52,7 @@ $$;
 
 revoke execute on function
 private.emit_event(uuid, text, uuid, jsonb),
+private.leave_tombstone(),
 audit.acknowledge_events(uuid, uuid[]),
 private.merkle_root(bytea[]),
 private.seal_ledger(regclass, name, name[], name[]),

@@ -92,6 +92,8 @@ begin
     select * from private.verify_billing(v_organizations, v_since)
     union all
     select * from private.verify_journal(v_organizations, v_since)
+    union all
+    select * from private.verify_ventures(v_organizations, v_since)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end

@@ -18,7 +18,7 @@ begin
       b.organization_id, b.id, b.scope, b.scope_id, b.scope_key, b.time_window, b.time_zone,
       b.is_funded, b.created_at, min(s.window_start) as window_start,
       max(s.window_end) as window_end, sum(s.settled_usd) as settled_usd,
-      b.scope not in ('run', 'draw') and b.time_window <> 'hour' as is_rolled_up
+      b.scope not in ('run', 'draw', 'venture_profile') and b.time_window <> 'hour' as is_rolled_up
     from metering.budgets as b
     inner join metering.budget_slots as s
       on s.organization_id = b.organization_id and s.budget_id = b.id
@@ -392,8 +392,11 @@ begin
     on l.organization_id = k.organization_id and l.id = k.subject_id
   left join metering.holds as h
     on h.organization_id = k.organization_id and h.id = k.subject_id
+  left join public.venture_token_ledger as v
+    on v.organization_id = k.organization_id and v.id = k.subject_id and v.is_simulation
   where l.id is null
     and h.id is null
+    and v.id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')

@@ -161,6 +161,7 @@ private.present_month(uuid),
 public.get_organization_monthly_ai_cost(uuid),
 public.check_organization_monthly_quota(uuid, numeric),
 private.assert_tags(text, jsonb),
+private.assert_budget_profile(text, text),
 private.draft_hold(
   uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),
@@ -259,6 +260,7 @@ private.monthly_cost(uuid, date),
 private.monthly_holds(uuid, date),
 private.present_month(uuid),
 private.assert_tags(text, jsonb),
+private.assert_budget_profile(text, text),
 private.draft_hold(
   uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),

@@ -58,6 +58,10 @@ begin
     ('organization', ''),
     ('workflow', p_usage.workflow_id::text),
     ('venture', p_usage.venture_id::text),
+    (
+      'venture_profile',
+      p_usage.venture_id::text || '/' || coalesce(p_usage.tags ->> 'budget_profile', 'standard')
+    ),
     ('user', p_usage.user_id::text),
     ('api_key', p_usage.api_key_id::text),
     ('model', case when p_usage.listed_model is not null then p_usage.model end)

@@ -194,7 +194,8 @@ $$;
 comment on function private.change_budget(uuid, uuid, text, text, text, integer) is
   'Core of metering.change_budget.';
 
--- True for the budgets that exist from birth, also of a run or draw that credits fund.
+-- True for the budgets that exist from birth, also of a run or draw that credits fund, and for
+-- those that are cut from another.
 create function private.is_born(p_budget metering.budgets)
 returns boolean
 language plpgsql
@@ -206,13 +207,13 @@ begin
     and (
       p_budget.id = p_budget.organization_id
       or p_budget.scope = 'workflow' and p_budget.id::text = p_budget.scope_id
-    ) or p_budget.is_funded;
+    ) or p_budget.is_funded or p_budget.scope = 'venture_profile';
 end
 $$;
 
 comment on function private.is_born(metering.budgets) is
   'True for the own budget of an organization, workflow, run or draw: it exists from birth and '
-  'stays as long as that does.';
+  'stays as long as that does; and for a share of a venture''s budget, which goes with it.';
 
 -- Refuses to cap a run that credits fund: its limit is what is reserved for it.
 create function private.assert_not_funded(p_budget metering.budgets)

@@ -68,6 +68,26 @@ $$;
 comment on function private.assert_tags(text, jsonb) is
   'Refuses anything but an object of up to 16 texts. Errors: 22023.';
 
+-- The profiles a venture may spend under. Each may have a share of its budget.
+create function private.assert_budget_profile(p_argument text, p_profile text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (p_profile in ('exploratory', 'standard', 'deep_due_diligence', 'custom')) is not true then
+    perform private.reject_argument(
+      p_argument, 'must be exploratory, standard, deep_due_diligence or custom'
+    );
+  end if;
+  return p_profile;
+end
+$$;
+
+comment on function private.assert_budget_profile(text, text) is
+  'Refuses anything but a profile of a venture. Errors: 22023.';
+
 -- Checks who asks for what, and returns it as the hold it would be.
 --
 -- A tenant spends as itself: its hold names the person, and no API key. Server roles may name both.
@@ -135,6 +155,12 @@ begin
     where v.organization_id = p_organization_id and v.id = p_venture_id
   ) then
     perform private.raise_error('TS404', jsonb_build_object('venture_id', p_venture_id));
+  end if;
+  -- Under a profile nobody knows it would escape the share of the one it is meant for.
+  if p_venture_id is not null and v_hold.tags ? 'budget_profile' then
+    perform private.assert_budget_profile(
+      'p_tags.budget_profile', v_hold.tags ->> 'budget_profile'
+    );
   end if;
   return v_hold;
 end

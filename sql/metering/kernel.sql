@@ -24,7 +24,8 @@
 
 -- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
 -- the name a call gives it and by its listed name, so that no other spelling passes a cap by. A
--- call outside runs spends from the draw of its day, if the organization pays in advance.
+-- call outside runs spends from the draw of its day, if the organization pays in advance. A call of
+-- a venture is one of a profile of it: its tag budget_profile, else standard.
 create function private.scope_keys(
   p_workflow_id uuid,
   p_run_id uuid,
@@ -56,6 +57,11 @@ begin
   if p_tags <> '{}' then
     v_keys := v_keys
       || array(select 'tag:' || t.key || '=' || t.value from jsonb_each_text(p_tags) as t);
+  end if;
+  if p_venture_id is not null then
+    v_keys := v_keys || (
+      'venture_profile:' || p_venture_id || '/' || coalesce(p_tags ->> 'budget_profile', 'standard')
+    );
   end if;
   return v_keys;
 end

@@ -110,11 +110,11 @@ comment on table metering.usage_rollups is
   'Sums of ai_usage_ledger by organization, scope, day, model and slot, written with each usage. '
   'Sum over slots to read. A month is read from here, never by summing the ledger. Scope '
   'organization has every usage; the others have those that name a workflow, venture, user, API '
-  'key or tag.';
+  'key or tag. A usage of a venture is one of a profile of it, too.';
 comment on column metering.usage_rollups.organization_id is 'The organization that pays.';
 comment on column metering.usage_rollups.scope is
-  'organization, workflow, venture, user, api_key or tag; model for usages whose model was called '
-  'by another name than the listed one.';
+  'organization, workflow, venture, venture_profile, user, api_key or tag; model for usages whose '
+  'model was called by another name than the listed one.';
 comment on column metering.usage_rollups.scope_id is
   'Which one, as in budgets; empty for the organization.';
 comment on column metering.usage_rollups.day is

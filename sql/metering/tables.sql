@@ -64,7 +64,8 @@ create table metering.budgets (
   constraint budgets_scope_is_known
   check (
     scope in (
-      'organization', 'workflow', 'run', 'draw', 'venture', 'user', 'api_key', 'model', 'tag'
+      'organization', 'workflow', 'run', 'draw', 'venture', 'venture_profile', 'user', 'api_key',
+      'model', 'tag'
     )
   ),
   constraint budgets_window_is_known
@@ -97,10 +98,11 @@ comment on column metering.budgets.organization_id is 'The organization that pay
 comment on column metering.budgets.id is
   'Id of the budget; the organization''s or workflow''s own for those that exist from birth.';
 comment on column metering.budgets.scope is
-  'What is capped: organization, workflow, run, draw, venture, user, api_key, model or tag.';
+  'What is capped: organization, workflow, run, draw, venture, venture_profile, user, api_key, '
+  'model or tag.';
 comment on column metering.budgets.scope_id is
-  'Which one: an id, a model, or a tag as key=value; empty for the organization itself and its '
-  'draws.';
+  'Which one: an id, a model, a tag as key=value, or a profile of a venture as venture/profile; '
+  'empty for the organization itself and its draws.';
 comment on column metering.budgets.scope_key is
   'scope and scope_id in one text, by which a call finds the budgets that cover it.';
 comment on column metering.budgets.time_window is

@@ -99,6 +99,11 @@ constraint percent_is_from_minus_100 check (value >= -100 and value <> 'NaN');
 comment on domain private.percent is
   'By how many percent something is raised or, below 0, lowered.';
 
+create domain private.share as numeric(5, 2)
+constraint share_is_from_0_to_100 check (value between 0 and 100);
+
+comment on domain private.share is 'How much of a whole something gets, percent.';
+
 create domain private.variance as numeric(24, 4)
 constraint variance_is_finite check (value <> 'NaN');
 

@@ -68,7 +68,8 @@ create table metering.budgets (
   constraint budgets_scope_is_known
   check (
     scope in (
-      'organization', 'workflow', 'run', 'draw', 'venture', 'user', 'api_key', 'model', 'tag'
+      'organization', 'workflow', 'run', 'draw', 'venture', 'venture_profile', 'user', 'api_key',
+      'model', 'tag'
     )
   ),
   constraint budgets_window_is_known
@@ -101,10 +102,11 @@ comment on column metering.budgets.organization_id is 'The organization that pay
 comment on column metering.budgets.id is
   'Id of the budget; the organization''s or workflow''s own for those that exist from birth.';
 comment on column metering.budgets.scope is
-  'What is capped: organization, workflow, run, draw, venture, user, api_key, model or tag.';
+  'What is capped: organization, workflow, run, draw, venture, venture_profile, user, api_key, '
+  'model or tag.';
 comment on column metering.budgets.scope_id is
-  'Which one: an id, a model, or a tag as key=value; empty for the organization itself and its '
-  'draws.';
+  'Which one: an id, a model, a tag as key=value, or a profile of a venture as venture/profile; '
+  'empty for the organization itself and its draws.';
 comment on column metering.budgets.scope_key is
   'scope and scope_id in one text, by which a call finds the budgets that cover it.';
 comment on column metering.budgets.time_window is
@@ -304,11 +306,11 @@ comment on table metering.usage_rollups is
   'Sums of ai_usage_ledger by organization, scope, day, model and slot, written with each usage. '
   'Sum over slots to read. A month is read from here, never by summing the ledger. Scope '
   'organization has every usage; the others have those that name a workflow, venture, user, API '
-  'key or tag.';
+  'key or tag. A usage of a venture is one of a profile of it, too.';
 comment on column metering.usage_rollups.organization_id is 'The organization that pays.';
 comment on column metering.usage_rollups.scope is
-  'organization, workflow, venture, user, api_key or tag; model for usages whose model was called '
-  'by another name than the listed one.';
+  'organization, workflow, venture, venture_profile, user, api_key or tag; model for usages whose '
+  'model was called by another name than the listed one.';
 comment on column metering.usage_rollups.scope_id is
   'Which one, as in budgets; empty for the organization.';
 comment on column metering.usage_rollups.day is
@@ -507,7 +509,8 @@ insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger
 
 -- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
 -- the name a call gives it and by its listed name, so that no other spelling passes a cap by. A
--- call outside runs spends from the draw of its day, if the organization pays in advance.
+-- call outside runs spends from the draw of its day, if the organization pays in advance. A call of
+-- a venture is one of a profile of it: its tag budget_profile, else standard.
 create function private.scope_keys(
   p_workflow_id uuid,
   p_run_id uuid,
@@ -539,6 +542,11 @@ begin
   if p_tags <> '{}' then
     v_keys := v_keys
       || array(select 'tag:' || t.key || '=' || t.value from jsonb_each_text(p_tags) as t);
+  end if;
+  if p_venture_id is not null then
+    v_keys := v_keys || (
+      'venture_profile:' || p_venture_id || '/' || coalesce(p_tags ->> 'budget_profile', 'standard')
+    );
   end if;
   return v_keys;
 end
@@ -1956,7 +1964,8 @@ $$;
 comment on function private.change_budget(uuid, uuid, text, text, text, integer) is
   'Core of metering.change_budget.';
 
--- True for the budgets that exist from birth, also of a run or draw that credits fund.
+-- True for the budgets that exist from birth, also of a run or draw that credits fund, and for
+-- those that are cut from another.
 create function private.is_born(p_budget metering.budgets)
 returns boolean
 language plpgsql
@@ -1968,13 +1977,13 @@ begin
     and (
       p_budget.id = p_budget.organization_id
       or p_budget.scope = 'workflow' and p_budget.id::text = p_budget.scope_id
-    ) or p_budget.is_funded;
+    ) or p_budget.is_funded or p_budget.scope = 'venture_profile';
 end
 $$;
 
 comment on function private.is_born(metering.budgets) is
   'True for the own budget of an organization, workflow, run or draw: it exists from birth and '
-  'stays as long as that does.';
+  'stays as long as that does; and for a share of a venture''s budget, which goes with it.';
 
 -- Refuses to cap a run that credits fund: its limit is what is reserved for it.
 create function private.assert_not_funded(p_budget metering.budgets)
@@ -2590,6 +2599,26 @@ $$;
 comment on function private.assert_tags(text, jsonb) is
   'Refuses anything but an object of up to 16 texts. Errors: 22023.';
 
+-- The profiles a venture may spend under. Each may have a share of its budget.
+create function private.assert_budget_profile(p_argument text, p_profile text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (p_profile in ('exploratory', 'standard', 'deep_due_diligence', 'custom')) is not true then
+    perform private.reject_argument(
+      p_argument, 'must be exploratory, standard, deep_due_diligence or custom'
+    );
+  end if;
+  return p_profile;
+end
+$$;
+
+comment on function private.assert_budget_profile(text, text) is
+  'Refuses anything but a profile of a venture. Errors: 22023.';
+
 -- Checks who asks for what, and returns it as the hold it would be.
 --
 -- A tenant spends as itself: its hold names the person, and no API key. Server roles may name both.
@@ -2657,6 +2686,12 @@ begin
     where v.organization_id = p_organization_id and v.id = p_venture_id
   ) then
     perform private.raise_error('TS404', jsonb_build_object('venture_id', p_venture_id));
+  end if;
+  -- Under a profile nobody knows it would escape the share of the one it is meant for.
+  if p_venture_id is not null and v_hold.tags ? 'budget_profile' then
+    perform private.assert_budget_profile(
+      'p_tags.budget_profile', v_hold.tags ->> 'budget_profile'
+    );
   end if;
   return v_hold;
 end
@@ -3998,6 +4033,10 @@ begin
     ('organization', ''),
     ('workflow', p_usage.workflow_id::text),
     ('venture', p_usage.venture_id::text),
+    (
+      'venture_profile',
+      p_usage.venture_id::text || '/' || coalesce(p_usage.tags ->> 'budget_profile', 'standard')
+    ),
     ('user', p_usage.user_id::text),
     ('api_key', p_usage.api_key_id::text),
     ('model', case when p_usage.listed_model is not null then p_usage.model end)
@@ -6242,6 +6281,7 @@ private.present_month(uuid),
 public.get_organization_monthly_ai_cost(uuid),
 public.check_organization_monthly_quota(uuid, numeric),
 private.assert_tags(text, jsonb),
+private.assert_budget_profile(text, text),
 private.draft_hold(
   uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),
@@ -6340,6 +6380,7 @@ private.monthly_cost(uuid, date),
 private.monthly_holds(uuid, date),
 private.present_month(uuid),
 private.assert_tags(text, jsonb),
+private.assert_budget_profile(text, text),
 private.draft_hold(
   uuid, text, bigint, bigint, uuid, uuid, uuid, uuid, text, jsonb, text, text, text[]
 ),

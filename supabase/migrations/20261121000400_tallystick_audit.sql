@@ -1056,7 +1056,7 @@ begin
       b.organization_id, b.id, b.scope, b.scope_id, b.scope_key, b.time_window, b.time_zone,
       b.is_funded, b.created_at, min(s.window_start) as window_start,
       max(s.window_end) as window_end, sum(s.settled_usd) as settled_usd,
-      b.scope not in ('run', 'draw') and b.time_window <> 'hour' as is_rolled_up
+      b.scope not in ('run', 'draw', 'venture_profile') and b.time_window <> 'hour' as is_rolled_up
     from metering.budgets as b
     inner join metering.budget_slots as s
       on s.organization_id = b.organization_id and s.budget_id = b.id
@@ -1430,8 +1430,11 @@ begin
     on l.organization_id = k.organization_id and l.id = k.subject_id
   left join metering.holds as h
     on h.organization_id = k.organization_id and h.id = k.subject_id
+  left join public.venture_token_ledger as v
+    on v.organization_id = k.organization_id and v.id = k.subject_id and v.is_simulation
   where l.id is null
     and h.id is null
+    and v.id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')
@@ -1540,6 +1543,8 @@ begin
     select * from private.verify_billing(v_organizations, v_since)
     union all
     select * from private.verify_journal(v_organizations, v_since)
+    union all
+    select * from private.verify_ventures(v_organizations, v_since)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end
@@ -1585,10 +1590,11 @@ audit.seal_roots, audit.seal_leaves, audit.checkpoints, audit.tombstones
 from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 alter table audit.event_log enable row level security;
 alter table audit.outbox enable row level security;
+alter table audit.tombstones enable row level security;
 
 grant select on table audit.event_log
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
-grant select on table audit.outbox
+grant select on table audit.outbox, audit.tombstones
 to service_role, app_user, tallystick_reader, tallystick_writer;
 
 create policy event_log_select_member on audit.event_log
@@ -1602,6 +1608,8 @@ create policy event_log_select_trusted on audit.event_log
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 create policy outbox_select_trusted on audit.outbox
 for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+create policy tombstones_select_trusted on audit.tombstones
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
 
 -- Seals are no secret, but what they are over is: server roles read them, nobody writes them.
 do $$
@@ -1609,7 +1617,7 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'seal_epochs', 'sealed_ledgers', 'seals', 'seal_roots', 'seal_leaves', 'checkpoints', 'tombstones'
+    'seal_epochs', 'sealed_ledgers', 'seals', 'seal_roots', 'seal_leaves', 'checkpoints'
   ] loop
     execute format('alter table audit.%I enable row level security', v_table);
     execute format(
@@ -1627,6 +1635,7 @@ $$;
 
 revoke execute on function
 private.emit_event(uuid, text, uuid, jsonb),
+private.leave_tombstone(),
 audit.acknowledge_events(uuid, uuid[]),
 private.merkle_root(bytea[]),
 private.seal_ledger(regclass, name, name[], name[]),

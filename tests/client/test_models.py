@@ -34,6 +34,10 @@ from tallystick import (
     TallystickError,
     Task,
     Usage,
+    VentureAllocation,
+    VentureProfile,
+    VentureSpend,
+    VentureUsage,
     WaitingBudget,
     Workflow,
 )
@@ -342,6 +346,10 @@ MODELS = [
     ModelUsage,
     DayUsage,
     Event,
+    VentureUsage,
+    VentureAllocation,
+    VentureProfile,
+    VentureSpend,
 ]
 
 

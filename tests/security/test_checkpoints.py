@@ -9,9 +9,9 @@ from tests.support import ledgers
 from tests.support.servers import Database, Server
 
 ACTIVE, IDLE = ledgers.ORGANIZATIONS
-ALTER_OLD_RATES = (
-    "update public.ai_usage_ledger set unheld_usd = 0"
-    " where organization_id = %s and xact_id < (select xact_below from audit.seals)"
+ALTER_OLD = (
+    "update billing.token_records set model = 'x'"
+    " where org_id = %s and xact_id < (select xact_below from audit.seals)"
 )
 
 
@@ -55,20 +55,20 @@ def checkpoints(connection: psycopg.Connection) -> list[int]:
 
 def test_a_row_that_came_since_is_checked(connection: psycopg.Connection) -> None:
     connection.execute(
-        "update public.ai_usage_ledger set unheld_usd = 0 where organization_id = %s"
+        "update billing.token_records set model = 'x' where org_id = %s"
         " and xact_id >= (select max(xact_below) from audit.seals)",
         (ACTIVE,),
     )
-    wrong = ("unheld_is_what_no_hold_covered", ACTIVE)
+    wrong = ("record_is_its_usage", ACTIVE)
     assert wrong in found(connection)
     assert wrong in found(connection, ACTIVE)
     assert found(connection, IDLE) == []
 
 
 def test_a_row_that_was_checked_is_looked_at_on_request(connection: psycopg.Connection) -> None:
-    connection.execute(ALTER_OLD_RATES, (ACTIVE,))
+    connection.execute(ALTER_OLD, (ACTIVE,))
     assert found(connection) == []
-    assert found(connection, full=True) == [("unheld_is_what_no_hold_covered", ACTIVE)]
+    assert found(connection, full=True) == [("record_is_its_usage", ACTIVE)]
     # And seals see at any time that it was altered.
     assert {
         row[0] for row in connection.execute("select check_name from audit.verify_seals()")
@@ -135,7 +135,7 @@ def test_what_is_wrong_makes_no_checkpoint(connection: psycopg.Connection) -> No
 
 
 def test_a_restored_server_checks_everything(connection: psycopg.Connection) -> None:
-    connection.execute(ALTER_OLD_RATES, (ACTIVE,))
+    connection.execute(ALTER_OLD, (ACTIVE,))
     connection.execute("update audit.seal_epochs set system_identifier = system_identifier - 1")
     assert found(connection) == found(connection, full=True) != []
 

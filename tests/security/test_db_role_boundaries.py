@@ -91,6 +91,15 @@ def open_organization(owner: Connection, name: str) -> Organization:
         "insert into tenancy.ventures (organization_id, name) values (%s, 'Venture') returning id",
         organization,
     )
+    one(
+        "select id from metering.set_budget(%s, 'venture', %s, 'day', 9)",
+        organization,
+        str(venture),
+    )
+    owner.execute(
+        "select metering.allocate_venture_budget(%s, %s, 'standard', 50)", (organization, venture)
+    )
+    owner.execute("select public.record_venture_usage(%s, 1, 'a', 'm', 1, 1, 1)", (venture,))
     run = one("select tests.bill(%s)", organization)
     hold = one("select tests.hold(%s, 1)", organization)
     event, voided = (
@@ -382,6 +391,10 @@ TENANT_CALLS = [
     "select private.denied_outright(jsonb_populate_record(null::metering.holds, "
     "jsonb_build_object('organization_id', {org})), array['organization:'], "
     "private.survey({org}, array['organization:'], now(), now()))",
+    "select metering.allocate_venture_budget({org}, {venture}, 'custom', 1)",
+    "select metering.allocate_venture_budget({own}, {venture}, 'custom', 1)",
+    "select private.allocate_venture_budget({org}, {venture}, 'custom', 1)",
+    "select private.allocate_venture_budget({own}, {venture}, 'custom', 1)",
     "select public.ledger_assert_v0('d', 'e', p_organization_id => {org})",
     "select public.ledger_amend_v0({event}, p_organization_id => {org})",
     "select private.revise_event('amend', {event}, null, null, null, null, {org})",

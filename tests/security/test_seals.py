@@ -68,6 +68,10 @@ LEDGERS = [
         f'{{"logical_id": "{UUID(int=7)}"}}',
     ),
     Ledger(
+        "public.venture_token_ledger", "organization_id", "id",
+        f"cost_usd = cost_usd + {TRILLIONTH}", "cost_usd", None, '{"usage_id": "00000000-0000-4000-8000-000000000000"}',
+    ),
+    Ledger(
         "audit.event_log", "organization_id", "event_id",
         "actor_id = coalesce(actor_id, '') || ' '", "output_hash", "event_timestamp",
     ),
@@ -196,14 +200,45 @@ def test_each_ledger_in_the_registry_is_tampered_with(database: Database) -> Non
     assert names - {"audit.tombstones"} == {ledger.name for ledger in LEDGERS}
 
 
-def test_every_column_of_a_ledger_is_sealed(database: Database) -> None:
+def test_every_column_is_sealed_but_those_that_may_be_edited(database: Database) -> None:
     with database.connect() as connection:
         unsealed = connection.execute(
             "select l.ledger, a.attname from audit.sealed_ledgers as l"
             " inner join pg_attribute as a on a.attrelid = l.ledger::regclass"
             " where a.attnum > 0 and not a.attisdropped and a.attname <> all(l.sealed_columns)"
         ).fetchall()
-    assert unsealed == []
+    venture = "public.venture_token_ledger"
+    assert set(unsealed) == {
+        (venture, "metadata"),
+        (venture, "operation_type"),
+        (venture, "crew_id"),
+    }
+
+
+def test_what_may_be_edited_raises_no_alarm(database: Database) -> None:
+    with database.connect() as connection:
+        edited = connection.execute(
+            "update public.venture_token_ledger set metadata = '{\"a\": 1}', operation_type = 'x',"
+            " crew_id = 'y'"
+        )
+        assert edited.rowcount > 0
+        assert connection.execute(FINDING).fetchall() == []
+        connection.rollback()
+
+
+def test_a_row_removed_under_retention_leaves_a_tombstone_and_no_alarm(
+    database: Database,
+) -> None:
+    with without_guards(database) as connection:
+        row, other = two_rows(connection, LEDGERS[4])
+        connection.execute("delete from public.venture_token_ledger where id::text = %s", (other,))
+        connection.execute(
+            "insert into audit.tombstones (organization_id, ledger, row_id, removed_by)"
+            " values (%s, 'public.venture_token_ledger', %s, 'test')",
+            (ledgers.ORGANIZATIONS[0], row),
+        )
+        connection.execute("delete from public.venture_token_ledger where id::text = %s", (row,))
+        assert {found[3] for found in connection.execute(FINDING)} == {other}
 
 
 @pytest.mark.parametrize(

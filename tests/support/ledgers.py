@@ -41,6 +41,16 @@ def fill(connection: psycopg.Connection, organization: str) -> None:
             "select from billing.record_token_call(%s, null, null, null, 1, 2, 'm', %s)",
             (run, Decimal(cost)),
         )
+    venture = _one(
+        connection,
+        "insert into tenancy.ventures (organization_id, name) values (%s, 'V') returning id",
+        organization,
+    )
+    for cost in ("0.75", "0.0625"):
+        connection.execute(
+            "select from public.record_venture_usage(%s, 1, 'agent', 'm', 1, 2, %s)",
+            (venture, Decimal(cost)),
+        )
     for event in ("paid", "refunded"):
         connection.execute(
             "select from public.ledger_assert_v0('payments', %s, p_owner_user_id => %s,"

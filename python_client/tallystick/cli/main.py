@@ -19,6 +19,7 @@ from tallystick.cli.runs import reconcile, runs
 from tallystick.cli.server import down, migrate, status, up
 from tallystick.cli.statement.command import statement
 from tallystick.cli.top.command import top
+from tallystick.cli.ventures import ventures
 from tallystick.cli.verify import verify
 from tallystick.local import LocalServerError
 from tallystick.migrations import MigrationMismatch
@@ -45,7 +46,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
-for group in (budgets, holds, prices, credits_, runs, journal):
+for group in (budgets, holds, prices, credits_, runs, journal, ventures):
     app.add_typer(group)
 
 

@@ -1,6 +1,6 @@
 -- Whoever owns the tables can break anything: every check is broken once, and named.
 begin;
-select plan(87);
+select plan(107);
 
 insert into tenancy.organizations (id, name, time_zone) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme', 'Asia/Kathmandu'),
@@ -581,6 +581,137 @@ select is_empty(
   $$select f.* from unnest(array[
       'd0000000-0000-4000-8000-000000000000', 'e0000000-0000-4000-8000-000000000000'
     ]::uuid[]) as o (id), audit.verify_integrity(o.id) as f$$,
+  'and mended again'
+);
+
+-- Ventures -----------------------------------------------------------------------------------------
+
+-- F has a venture with shares, real usage, a simulation, and a row that was removed.
+insert into tenancy.organizations (id, name) values ('f0000000-0000-4000-8000-000000000000', 'Fox');
+insert into tenancy.ventures (organization_id, id, name) values
+('f0000000-0000-4000-8000-000000000000', 'f0000000-0000-4000-8000-000000000001', 'Rocket');
+select tests.cap(
+  'f0000000-0000-4000-8000-000000000000', 'venture', 'f0000000-0000-4000-8000-000000000001',
+  'month', 10
+);
+select (metering.allocate_venture_budget(
+  'f0000000-0000-4000-8000-000000000000', 'f0000000-0000-4000-8000-000000000001', 'standard', 60
+)).standard_pct;
+select (record_venture_usage(
+  'f0000000-0000-4000-8000-000000000001', 3, 'a', 'm', 10, 5, 0.5, p_is_simulation => s,
+  p_request_id => s::text
+)).cost_usd
+from unnest(array[true, false]) as s;
+select tests.freeze_clock('2033-03-11 12:00+00');
+insert into venture_token_ledger (id, venture_id, lifecycle_stage, agent_type, is_simulation) values
+('f0000000-0000-4000-8000-000000000002', 'f0000000-0000-4000-8000-000000000001', 1, 'a', true);
+select tests.freeze_clock('2040-03-11 12:00+00');
+delete from venture_token_ledger where id = 'f0000000-0000-4000-8000-000000000002';
+select tests.freeze_clock('2026-03-12 12:00+00');
+select is_empty(
+  $$select * from audit.verify_integrity('f0000000-0000-4000-8000-000000000000')$$,
+  'nothing is wrong with what ventures use'
+);
+
+set constraints all immediate;
+alter table venture_token_ledger disable trigger user;
+alter table metering.budgets disable trigger user;
+create temp table venture_found (check_name text);
+create function pg_temp.uses(p_break text, p_expected text[], p_description text)
+returns text language plpgsql as $$
+declare
+  v_found text[];
+begin
+  begin
+    execute p_break;
+    select array_agg(distinct f.check_name order by f.check_name) into v_found
+    from audit.verify_integrity('f0000000-0000-4000-8000-000000000000') as f;
+    raise exception using errcode = 'TS000';
+  exception when sqlstate 'TS000' then
+    null;
+  end;
+  insert into venture_found select unnest(v_found);
+  return extensions.is(v_found, p_expected, p_description);
+end
+$$;
+select pg_temp.uses(
+  $$alter table venture_token_ledger drop constraint venture_token_ledger_tokens_add_up;
+    update venture_token_ledger set tokens_total = 16 where usage_id is null$$,
+  array['venture_tokens_add_up'], 'a total that is not the sum'
+);
+select pg_temp.uses(
+  $$update venture_token_ledger set $$ || v.change || $$ where not is_simulation$$,
+  array['venture_row_is_its_usage'], v.description
+)
+from (
+  values
+  ('cost_usd = cost_usd + 0.000000000001', 'another cost than the usage has'),
+  ('tokens_input = 11, tokens_total = 16', 'other tokens'),
+  ('model_id = ''n''', 'another model'), ('budget_profile = ''custom''', 'another profile'),
+  ('created_at = created_at + interval ''1 millisecond''', 'another time'),
+  ('usage_id = gen_random_uuid()', 'no usage')
+) as v (change, description);
+select pg_temp.uses(
+  $$alter table venture_token_ledger drop constraint venture_token_ledger_real_rows_are_usage;
+    update venture_token_ledger set is_simulation = true$$,
+  array['simulation_is_not_spend'], 'spend that is called a simulation'
+);
+select pg_temp.uses(
+  $$alter table venture_token_ledger drop constraint venture_token_ledger_real_rows_are_usage;
+    update venture_token_ledger set is_simulation = null where usage_id is null$$,
+  array['request_names_what_it_made', 'venture_row_is_its_usage'], 'a simulation that is called spend'
+);
+select pg_temp.uses(
+  $$update venture_token_ledger set venture_id = gen_random_uuid() where is_simulation$$,
+  array['venture_of_row_exists'], 'a venture that is not there'
+);
+select pg_temp.uses(
+  $$delete from venture_token_ledger where is_simulation$$,
+  array['request_names_what_it_made'], 'a simulation that was deleted'
+);
+select pg_temp.uses(
+  $$insert into venture_token_ledger (
+      id, organization_id, venture_id, lifecycle_stage, agent_type, tokens_total, is_simulation
+    ) values ('f0000000-0000-4000-8000-000000000002', 'f0000000-0000-4000-8000-000000000000',
+      'f0000000-0000-4000-8000-000000000001', 1, 'a', 0, true)$$,
+  array['tombstone_is_of_a_removed_row'], 'a row that was removed and is there again'
+);
+select pg_temp.uses(
+  $$alter table metering.venture_allocations
+      drop constraint venture_allocations_come_to_at_most_100;
+    update metering.venture_allocations set custom_pct = 40.01$$,
+  array['share_is_cut_from_the_limit', 'shares_come_to_at_most_100'], 'shares of more than there is'
+);
+select pg_temp.uses(
+  $$update metering.budgets set $$ || v.change || $$ where scope = 'venture_profile'$$, v.found,
+  v.description
+)
+from (
+  values
+  (
+    'limit_usd = limit_usd + 0.000000000001',
+    array['remainder_equals_limit_less_use', 'share_is_cut_from_the_limit'], 'a share that grew'
+  ),
+  ('time_window = ''week''', array['share_is_cut_from_the_limit'],
+    'of another window'),
+  ('enforcement = ''soft''', array['remainder_equals_limit_less_use', 'share_is_cut_from_the_limit'],
+    'that refuses nothing')
+) as v (change, found, description);
+select pg_temp.uses(
+  $$delete from metering.budget_slots where budget_id in (
+      select id from metering.budgets where scope = 'venture_profile');
+    delete from metering.budgets where scope = 'venture_profile'$$,
+  array['share_is_cut_from_the_limit'], 'a share that was taken away'
+);
+select set_has(
+  'select check_name from venture_found',
+  $$select (regexp_matches(
+      prosrc, '^ +''([a-z_]+)'', (?:\w+\.)?organization_id', 'gm'))[1]
+    from pg_proc where oid = 'private.verify_ventures(uuid[], xid8)'::regprocedure$$,
+  'every check of ventures was broken'
+);
+select is_empty(
+  $$select * from audit.verify_integrity('f0000000-0000-4000-8000-000000000000')$$,
   'and mended again'
 );
 

@@ -249,7 +249,8 @@ select results_eq(
     ('billing.grant_movements', '7 years', null),
     ('billing.receivables', '7 years', null),
     ('billing.token_reconciliations', '1 year', '7 years'),
-    ('billing.token_records', '1 year', '7 years')$$,
+    ('billing.token_records', '1 year', '7 years'),
+    ('public.venture_token_ledger', null, '7 years')$$,
   'how long what is kept'
 );
 

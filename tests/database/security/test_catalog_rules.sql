@@ -194,7 +194,7 @@ where relkind in ('r', 'p')
   and base_type in ('numeric'::regtype, 'real'::regtype, 'float8'::regtype, 'money'::regtype)
   and atttypid not in (
     'private.usd'::regtype, 'private.usd_sum'::regtype, 'private.usd_balance'::regtype,
-    'private.percent'::regtype, 'private.variance'::regtype
+    'private.percent'::regtype, 'private.share'::regtype, 'private.variance'::regtype
   );
 
 -- PostgreSQL reads and plans a table's CHECK constraints anew in every statement, a domain's it
@@ -299,6 +299,11 @@ where outcome <> case
     'billing.token_reconciliations.variance_pct', 'billing.credit_balance_history.change_usd',
     'billing.grant_movements.change_usd'
   ) then 'kept'
+  -- Rounds to nothing at its two decimals.
+  when amount like '-%' and (
+    money like 'metering.venture_allocations.%'
+    or money = 'venture_token_ledger.budget_allocation_pct'
+  ) then 'kept'
   else '23514'
 end;
 
@@ -344,7 +349,7 @@ select set_eq(
   'select index from unique_index_not_led_by_tenant',
   array[
     'workflows_id_idx', 'ventures_id_idx', 'holds_id_idx', 'ai_usage_ledger_id_idx',
-    'run_records_id_idx'
+    'run_records_id_idx', 'venture_token_ledger_id_idx'
   ]::name [],
   'keys are led by the organization, but for what is looked up by id alone'
 );
@@ -360,7 +365,8 @@ select set_eq(
     'private.member_organization_ids', 'private.create_organization', 'private.lock_organization',
     'private.authorize_spend', 'private.authorize_spend_batch', 'private.release_spend',
     'private.set_budget', 'private.change_budget', 'private.remove_budget', 'private.set_frozen',
-    'private.dispute_reconciliation', 'private.set_low_balance'
+    'private.dispute_reconciliation', 'private.set_low_balance',
+    'private.allocate_venture_budget'
   ],
   'authenticated reaches these definers and no others'
 );

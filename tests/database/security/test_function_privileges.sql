@@ -28,6 +28,7 @@ from (
   ('public.settle_spend_batch',                '-    -    x      x    -     x'),
   ('public.extend_hold',                       '-    -    x      x    -     x'),
   ('public.record_usage_and_increment',        '-    -    x      x    -     x'),
+  ('public.record_venture_usage',              '-    -    x      x    -     x'),
   -- housekeeping and proof: servers only
   ('metering.expire_holds',                    '-    -    x      x    -     x'),
   ('metering.waiting_budgets',                 '-    -    x      x    -     x'),
@@ -45,6 +46,7 @@ from (
   ('metering.remove_budget',                   '-    x    x      -    -     -'),
   ('metering.freeze',                          '-    x    x      -    -     -'),
   ('metering.unfreeze',                        '-    x    x      -    -     -'),
+  ('metering.allocate_venture_budget',         '-    x    x      -    -     -'),
   -- billing: no tenant states what settles money, operators move money in
   ('billing.start_run',                        '-    -    x      x    -     x'),
   ('billing.extend_run',                       '-    -    x      x    -     x'),
@@ -91,6 +93,10 @@ from (
   ('private.verify_chain',                     '-    -    x      x    -     x'),
   ('private.unchecked_from',                   '-    -    x      x    -     x'),
   ('private.organizations_since',              '-    -    x      x    -     x'),
+  -- ventures
+  ('private.allocate_venture_budget',          '-    x    x      -    -     -'),
+  ('private.share_of',                         '-    -    x      x    -     x'),
+  ('private.verify_ventures',                  '-    -    x      x    -     x'),
   -- definers behind them
   ('private.create_organization',              '-    x    x      -    -     -'),
   ('private.set_budget',                       '-    x    x      -    -     -'),
@@ -141,6 +147,7 @@ from (
   ('private.verify_metering',                  '-    -    x      x    -     x'),
   -- arithmetic, text and errors: no table is read
   ('private.affordable_tokens',                 '-    x    x      x    -     x'),
+  ('private.assert_budget_profile',            '-    x    x      x    -     x'),
   ('private.assert_count',                     '-    x    x      x    -     x'),
   ('private.assert_covered',                   '-    x    x      x    -     x'),
   ('private.assert_id',                        '-    x    x      x    -     x'),

@@ -45,6 +45,18 @@ inner join places as p using (place);
 insert into tenancy.profiles (user_id, display_name)
 select id, name from people where name = 'bystander';
 insert into tenancy.ventures (organization_id, name) select org, 'Venture' from places;
+-- Of a venture: what was just used, and what need not be kept any more; one that was removed.
+select tests.freeze_clock('2010-01-01 12:00+00');
+insert into public.venture_token_ledger (venture_id, lifecycle_stage, agent_type, is_simulation, crew_id)
+select v.id, 1, 'a', true, crew
+from tenancy.ventures as v, unnest(array['old', 'older']) as crew
+where v.organization_id in (select org from places);
+select tests.freeze_clock(now());
+delete from public.venture_token_ledger where crew_id = 'older';
+insert into public.venture_token_ledger (venture_id, lifecycle_stage, agent_type, crew_id)
+select v.id, 1, 'a', 'new' from tenancy.ventures as v where v.organization_id in (select org from places);
+select metering.set_budget(organization_id, 'venture', id::text, 'month', 10) from tenancy.ventures;
+select metering.allocate_venture_budget(organization_id, id, 'custom', 10) from tenancy.ventures;
 select tests.spend(tests.workflow(org), 1) from places;
 select u.id from places, settle_spend(
   (
@@ -187,6 +199,20 @@ insert into attempts values
   $$),
 ('pricing.prices', 'update', 'update pricing.prices set rates = null'),
 ('pricing.prices', 'delete', 'delete from pricing.prices'),
+('public.venture_token_ledger', 'insert',
+  $$
+    insert into public.venture_token_ledger (organization_id, venture_id, lifecycle_stage, agent_type)
+    select {org}, (select v.id from tenancy.ventures as v where v.organization_id = {org}), 1, 'a'
+  $$),
+('public.venture_token_ledger', 'describe',
+  $$
+    update public.venture_token_ledger set metadata = '{}', operation_type = 'o', crew_id = 'c'
+    where organization_id = {org}
+  $$),
+('public.venture_token_ledger', 'delete',
+  $$delete from public.venture_token_ledger where organization_id = {org} and crew_id = 'old'$$),
+('public.venture_token_ledger', 'delete_new',
+  $$delete from public.venture_token_ledger where organization_id = {org} and crew_id = 'new'$$),
 ('public.ledger_events_v0', 'insert',
   $$
     insert into public.ledger_events_v0 (organization_id, domain, event_type, owner_user_id)
@@ -594,6 +620,44 @@ $$),
   update_away     no    no    no    no    no    no    no    done  done  no    no    no
   delete          no    no    no    no    no    no    no    done  done  no    no    no
   delete_away     no    no    no    no    no    no    no    done  done  no    no    no
+$$),
+('public.venture_token_ledger', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+  insert          no    no    no    no    no    no    no    done  done  done  no    done
+  insert_away     no    no    no    no    no    no    no    done  done  done  no    done
+  describe        done  done  done  done  none  none  no    no    no    no    no    no
+  describe_away   none  none  none  none  none  done  no    no    no    no    no    no
+  delete          no    no    no    no    no    no    no    done  done  no    no    no
+  delete_away     no    no    no    no    no    no    no    done  done  no    no    no
+  delete_new      no    no    no    no    no    no    no    23001 23001 no    no    no
+  delete_new_away no    no    no    no    no    no    no    23001 23001 no    no    no
+$$),
+('metering.venture_allocations', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_profiles', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_profile_status', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_spend', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_spend_total', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_spend_by_stage', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_spend_by_phase', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('metering.venture_spend_by_agent', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('audit.tombstones', $$
+  select          no    no    no    no    no    no    no    both  both  both  both  both
 $$),
 ('private.partitioned_ledgers', $$
 $$);

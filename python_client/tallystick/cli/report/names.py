@@ -20,6 +20,10 @@ _NAMES: Mapping[str, LiteralString] = {
         select id::text as key, workflow_data ->> 'name' as name from metering.workflows
         where organization_id = %(organization)s and id = any(%(keys)s::uuid[])
     """,
+    "venture": """
+        select id::text as key, name from tenancy.ventures
+        where organization_id = %(organization)s and id = any(%(keys)s::uuid[])
+    """,
     "user": """
         select user_id::text as key, display_name as name from tenancy.profiles
         where user_id = any(%(keys)s::uuid[])
@@ -36,7 +40,7 @@ class _Named:
 def read_names(
     connection: AnyConnection, kind: str, organization_id: UUID, keys: Collection[str]
 ) -> dict[str, str]:
-    """Return the names of workflows or users that have one, by their id; others have none."""
+    """Return the names of workflows, ventures or users that have one, by id; others have none."""
     query = _NAMES.get(kind)
     if query is None or not keys:
         return {}
