@@ -39,6 +39,8 @@ from tallystick.models import (
     Reconciliation,
     Row,
     Run,
+    Seal,
+    SealFinding,
     SettledItem,
     Statement,
     Step,
@@ -95,6 +97,7 @@ __all__ = [
     "grant_credits",
     "holds",
     "load_prices",
+    "make_checkpoint",
     "price_usage",
     "prices",
     "purchase_credits",
@@ -108,6 +111,8 @@ __all__ = [
     "resolve_dispute",
     "restate_event",
     "runs",
+    "seal_ledgers",
+    "seals",
     "set_budget",
     "set_low_balance",
     "set_markup",
@@ -124,6 +129,7 @@ __all__ = [
     "venture_profiles",
     "venture_spend",
     "verify_integrity",
+    "verify_seals",
     "void_event",
     "waiting_budgets",
 ]
@@ -204,6 +210,16 @@ class One(Generic[T]):
 
     def __call__(self, rows: Sequence[Row]) -> T:
         return from_row(self.model, _single(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class AtMostOne(Generic[T]):
+    """Reads a composite row as a model, or None where there is none."""
+
+    model: type[T]
+
+    def __call__(self, rows: Sequence[Row]) -> T | None:
+        return from_row(self.model, _single(rows)) if rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1485,13 +1501,55 @@ def create_organization(name: str, *, time_zone: str | None = None) -> Call[Orga
     )
 
 
-def verify_integrity(*, organization_id: UUID | None = None) -> Call[list[Finding]]:
+def verify_integrity(
+    *, organization_id: UUID | None = None, full: bool = False
+) -> Call[list[Finding]]:
     """Prove the books, of one organization or all: one finding per broken invariant."""
     return Call(
         "audit",
         "verify_integrity",
-        _given(p_organization_id=_optional(_uuid, organization_id)),
+        _given(p_organization_id=_optional(_uuid, organization_id), p_full=_boolean(full)),
         Many(Finding),
+    )
+
+
+def make_checkpoint(*, full: bool = False) -> Call[list[Finding]]:
+    """Prove the books and, where nothing is wrong, let the next check begin here."""
+    return Call("audit", "make_checkpoint", {"p_full": _boolean(full)}, Many(Finding))
+
+
+def seal_ledgers(*, limit: int | None = None) -> Call[Seal | None]:
+    """Seal what was committed since the last seal; None where that is nothing."""
+    return Call(
+        "audit", "seal_ledgers", _given(p_limit=_optional(_integer, limit)), AtMostOne(Seal)
+    )
+
+
+def verify_seals(
+    *, organization_id: UUID | None = None, published_hash: str | None = None
+) -> Call[list[SealFinding]]:
+    """Prove that nothing sealed was altered: one finding per row, root or seal that was."""
+    return Call(
+        "audit",
+        "verify_seals",
+        _given(
+            p_organization_id=_optional(_uuid, organization_id),
+            p_published_hash=_optional(_text, published_hash),
+        ),
+        Many(SealFinding),
+    )
+
+
+def seals(*, limit: int = 1) -> Read[list[Seal]]:
+    """Read the newest seals, newest first."""
+    return _list(
+        Seal,
+        "audit",
+        "seals",
+        filters={},
+        order=("seal",),
+        descending=True,
+        limit=_integer(limit),
     )
 
 

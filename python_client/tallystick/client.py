@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         PricedUsage,
         Reconciliation,
         Run,
+        Seal,
+        SealFinding,
         SettledItem,
         Statement,
         Step,
@@ -1441,9 +1443,41 @@ class Client:
         """
         return self._transport.run(calls.create_organization(name, time_zone=time_zone))
 
-    def verify_integrity(self, *, organization_id: UUID | None = None) -> list[Finding]:
-        """Return one finding per broken invariant, of one organization or all; empty is good."""
-        return self._transport.run(calls.verify_integrity(organization_id=organization_id))
+    def verify_integrity(
+        self, *, organization_id: UUID | None = None, full: bool = False
+    ) -> list[Finding]:
+        """Prove the books, since the last checkpoint or in full: a finding per broken invariant."""
+        return self._transport.run(
+            calls.verify_integrity(organization_id=organization_id, full=full)
+        )
+
+    def make_checkpoint(self, *, full: bool = False) -> list[Finding]:
+        """Prove the books; where nothing is wrong, the next check begins here. For service_role."""
+        return self._transport.run(calls.make_checkpoint(full=full))
+
+    def seal_ledgers(self, *, limit: int | None = None) -> Seal | None:
+        """Seal what was committed since the last seal, at most `limit` rows of each ledger.
+
+        Returns the seal, or None where there was nothing to seal. For service_role.
+        """
+        return self._transport.run(calls.seal_ledgers(limit=limit))
+
+    def verify_seals(
+        self, *, organization_id: UUID | None = None, published_hash: str | None = None
+    ) -> list[SealFinding]:
+        """Prove that nothing sealed was altered: one finding per row, root or seal that was.
+
+        Args:
+            organization_id: whose rows; all when omitted.
+            published_hash: hash of a seal that was kept elsewhere: it must be in the chain.
+        """
+        return self._transport.run(
+            calls.verify_seals(organization_id=organization_id, published_hash=published_hash)
+        )
+
+    def seals(self, *, limit: int = 1) -> list[Seal]:
+        """Return the newest seals, newest first."""
+        return self._transport.run(calls.seals(limit=limit))
 
 
 class AsyncClient:
@@ -2842,9 +2876,41 @@ class AsyncClient:
         """
         return await self._transport.run(calls.create_organization(name, time_zone=time_zone))
 
-    async def verify_integrity(self, *, organization_id: UUID | None = None) -> list[Finding]:
-        """Return one finding per broken invariant, of one organization or all; empty is good."""
-        return await self._transport.run(calls.verify_integrity(organization_id=organization_id))
+    async def verify_integrity(
+        self, *, organization_id: UUID | None = None, full: bool = False
+    ) -> list[Finding]:
+        """Prove the books, since the last checkpoint or in full: a finding per broken invariant."""
+        return await self._transport.run(
+            calls.verify_integrity(organization_id=organization_id, full=full)
+        )
+
+    async def make_checkpoint(self, *, full: bool = False) -> list[Finding]:
+        """Prove the books; where nothing is wrong, the next check begins here. For service_role."""
+        return await self._transport.run(calls.make_checkpoint(full=full))
+
+    async def seal_ledgers(self, *, limit: int | None = None) -> Seal | None:
+        """Seal what was committed since the last seal, at most `limit` rows of each ledger.
+
+        Returns the seal, or None where there was nothing to seal. For service_role.
+        """
+        return await self._transport.run(calls.seal_ledgers(limit=limit))
+
+    async def verify_seals(
+        self, *, organization_id: UUID | None = None, published_hash: str | None = None
+    ) -> list[SealFinding]:
+        """Prove that nothing sealed was altered: one finding per row, root or seal that was.
+
+        Args:
+            organization_id: whose rows; all when omitted.
+            published_hash: hash of a seal that was kept elsewhere: it must be in the chain.
+        """
+        return await self._transport.run(
+            calls.verify_seals(organization_id=organization_id, published_hash=published_hash)
+        )
+
+    async def seals(self, *, limit: int = 1) -> list[Seal]:
+        """Return the newest seals, newest first."""
+        return await self._transport.run(calls.seals(limit=limit))
 
 
 def _sync_transport(source: Transport | Connection[Any] | ConnectionPool[Any] | str) -> Transport:

@@ -480,6 +480,54 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """A link of the chain of seals (`audit.seals`).
+
+    Attributes:
+        seal: its number, from 1.
+        epoch: number of the server that made it, from 1: a restored one begins another.
+        is_catching_up: whether it sealed whatever had no seal, as the first ones of an epoch do.
+        leaf_count: how many rows it seals.
+        root: Merkle root over them: SHA-256 in hexadecimal, as the next two.
+        previous: hash of the seal before it.
+        hash: its own: kept somewhere else, it proves all that was sealed until then.
+        sealed_at: when it was made.
+    """
+
+    seal: int
+    epoch: int
+    is_catching_up: bool
+    leaf_count: int
+    root: str
+    previous: str
+    hash: str
+    sealed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealFinding:
+    """Something that was altered, as `audit.verify_seals` reports it.
+
+    Attributes:
+        check_name: which check found it.
+        ledger: in which ledger, as schema.table; None for the chain itself.
+        organization_id: whose row; None for the chain itself.
+        row_id: which row; None for a root or the chain.
+        seal: in which seal; None for a row that has none.
+        expected: what was sealed.
+        actual: what is there.
+    """
+
+    check_name: str
+    ledger: str | None
+    organization_id: UUID | None
+    row_id: str | None
+    seal: int | None
+    expected: str | None
+    actual: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreditMovement:
     """A movement of credits (`billing.billing_ledger`).
 
@@ -1116,6 +1164,8 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         AuthorizedItem,
         SettledItem,
         Finding,
+        Seal,
+        SealFinding,
         Price,
         CurrentPrice,
         PriceChange,

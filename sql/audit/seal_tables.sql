@@ -60,17 +60,15 @@ create table audit.seals (
   xact_below xid8 not null,
   xact_next xid8 not null,
   leaf_count bigint not null,
-  root bytea not null,
-  previous bytea not null,
-  hash bytea not null,
+  root private.sha256_hex not null,
+  previous private.sha256_hex not null,
+  hash private.sha256_hex not null,
   sealed_at timestamptz not null,
   constraint seals_pkey primary key (seal),
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
-  constraint seals_seal_something check (leaf_count > 0),
-  constraint seals_hashes_are_sha256
-  check (length(root) = 32 and length(previous) = 32 and length(hash) = 32)
+  constraint seals_seal_something check (leaf_count > 0)
 );
 
 create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next);
@@ -93,7 +91,7 @@ comment on column audit.seals.xact_next is 'No transaction from this on had begu
 comment on column audit.seals.leaf_count is 'How many rows it seals.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
 comment on column audit.seals.previous is
-  'hash of the seal before it; 32 zero bytes for the first.';
+  'hash of the seal before it; 64 zeros for the first.';
 comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
 comment on column audit.seals.sealed_at is 'When it was made.';
 

@@ -187,7 +187,7 @@ comment on function private.root_leaf(audit.seal_roots) is
 
 -- The link of the chain that a seal is.
 create function private.seal_hash(p_seal audit.seals)
-returns bytea
+returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -195,21 +195,24 @@ set timezone = 'UTC'
 set datestyle = 'ISO, YMD'
 as $$
 begin
-  return sha256(
-    decode('02', 'hex') || convert_to(
-      array[
-        p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
-        p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
-        encode(p_seal.root, 'hex'), encode(p_seal.previous, 'hex'), p_seal.sealed_at::text
-      ]::text,
-      'UTF8'
-    )
+  return encode(
+    sha256(
+      decode('02', 'hex') || convert_to(
+        array[
+          p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
+          p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
+          p_seal.root, p_seal.previous, p_seal.sealed_at::text
+        ]::text,
+        'UTF8'
+      )
+    ),
+    'hex'
   );
 end
 $$;
 
 comment on function private.seal_hash(audit.seals) is
-  'SHA-256 over all columns of a seal but its hash.';
+  'SHA-256, in hexadecimal, over all columns of a seal but its hash.';
 
 -- The epoch of this server; begins one on a server that has not sealed here. Locks the chain.
 create function private.enter_epoch()
@@ -371,13 +374,16 @@ begin
   end if;
 
   select
-    private.merkle_root(
-      array_agg(private.root_leaf(r) order by r.organization_id, r.ledger::text collate "C")
+    encode(
+      private.merkle_root(
+        array_agg(private.root_leaf(r) order by r.organization_id, r.ledger::text collate "C")
+      ),
+      'hex'
     )
   into v_seal.root
   from audit.seal_roots as r
   where r.seal = v_seal.seal;
-  v_seal.previous := coalesce(v_last.hash, decode(repeat('00', 32), 'hex'));
+  v_seal.previous := coalesce(v_last.hash, repeat('0', 64));
   v_seal.sealed_at := private.clock_now();
   v_seal.hash := private.seal_hash(v_seal);
   insert into audit.seals values (v_seal.*);

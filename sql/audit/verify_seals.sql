@@ -106,8 +106,9 @@ begin
       c.check_name, %3$L, c.organization_id, c.row_id, c.seal,
       coalesce(encode(c.leaf, 'hex'), 'nothing'),
       case c.check_name
+        when 'sealed_row_is_there' then 'nothing'
         when 'row_was_written_when_it_says' then c.written_at::text
-        else coalesce(encode(c.present, 'hex'), 'nothing')
+        else encode(c.present, 'hex')
       end
     from checked as c
     where c.check_name is not null
@@ -165,29 +166,31 @@ begin
   return query
   select
     'seal_is_of_its_roots', null::text, null::uuid, null::text, coalesce(s.seal, r.seal),
-    format('%s leaves, %s', coalesce(s.leaf_count, 0), encode(s.root, 'hex')),
-    format('%s leaves, %s', coalesce(r.leaf_count, 0), encode(r.root, 'hex'))
+    format('%s leaves, %s', coalesce(s.leaf_count, 0), s.root),
+    format('%s leaves, %s', coalesce(r.leaf_count, 0), r.root)
   from audit.seals as s
   full join (
     select
       x.seal, sum(x.leaf_count) as leaf_count,
-      private.merkle_root(
-        array_agg(private.root_leaf(x) order by x.organization_id, x.ledger::text collate "C")
+      encode(
+        private.merkle_root(
+          array_agg(private.root_leaf(x) order by x.organization_id, x.ledger::text collate "C")
+        ),
+        'hex'
       ) as root
     from audit.seal_roots as x
     group by x.seal
   ) as r on r.seal = s.seal
-  where (s.root, s.leaf_count) is distinct from (r.root, r.leaf_count);
+  where (s.root::text, s.leaf_count) is distinct from (r.root, r.leaf_count);
 
   return query
   select
     'seals_are_a_chain', null::text, null::uuid, null::text, c.seal,
-    format('%s after %s', encode(c.computed, 'hex'), encode(c.before_it, 'hex')),
-    format('%s after %s', encode(c.hash, 'hex'), encode(c.previous, 'hex'))
+    format('%s after %s', c.computed, c.before_it), format('%s after %s', c.hash, c.previous)
   from (
     select
-      s.seal, s.hash, s.previous, private.seal_hash(s) as computed,
-      coalesce(lag(s.hash) over (order by s.seal), decode(repeat('00', 32), 'hex')) as before_it,
+      s.seal, s.hash::text as hash, s.previous::text as previous, private.seal_hash(s) as computed,
+      coalesce(lag(s.hash) over (order by s.seal), repeat('0', 64))::text as before_it,
       row_number() over (order by s.seal) as position
     from audit.seals as s
   ) as c
@@ -226,7 +229,7 @@ begin
   end loop;
   return query select * from private.verify_chain(p_organization_id);
   if p_published_hash is not null and not exists (
-    select from audit.seals as s where s.hash = decode(p_published_hash, 'hex')
+    select from audit.seals as s where s.hash = p_published_hash
   ) then
     return next (
       'published_hash_is_in_the_chain', null, null, null, null, p_published_hash, 'nothing'

@@ -1,8 +1,8 @@
 -- Housekeeping: what must be there ahead of time, and what need not be kept.
 
 -- Makes the partitions of the next 24 months; forgets request ids after 400 days, and holds 45 days
--- after they were released or expired; charges the draws of days that are over, and takes back
--- expired credits. Idempotent.
+-- after they were released or expired; charges the draws of days that are over, takes back expired
+-- credits, and seals. Idempotent.
 create function private.maintain()
 returns void
 language plpgsql
@@ -24,16 +24,17 @@ begin
   where h.state <> 'open' and h.closed_at < v_now - interval '45 days';
   perform billing.close_draws();
   perform billing.expire_credits();
+  perform audit.seal_ledgers();
 end
 $$;
 
 comment on function private.maintain() is
   'Makes the partitions of this month and the next 24; forgets request ids after 400 days, and '
-  'holds 45 days after they were released or expired; charges the draws of days that are over, and '
-  'takes back expired credits.';
+  'holds 45 days after they were released or expired; charges the draws of days that are over, '
+  'takes back expired credits, and seals.';
 
--- Lets pg_cron run maintain() daily, and expire_holds(), close_draws() and expire_credits() every
--- minute, where it is installed.
+-- Lets pg_cron run maintain() daily, make_checkpoint() hourly, and expire_holds(), close_draws(),
+-- expire_credits() and seal_ledgers() every minute, where it is installed.
 -- Idempotent: each job has one name.
 create function private.schedule_maintenance()
 returns boolean
@@ -62,14 +63,22 @@ begin
     'select cron.schedule(%L, %L, %L)',
     'tallystick-expire-credits', '* * * * *', 'select billing.expire_credits()'
   );
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-seal-ledgers', '* * * * *', 'select audit.seal_ledgers()'
+  );
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-make-checkpoint', '43 * * * *', 'select audit.make_checkpoint()'
+  );
   return true;
 end
 $$;
 
 comment on function private.schedule_maintenance() is
-  'Schedules private.maintain() daily, and metering.expire_holds(), billing.close_draws() and '
-  'billing.expire_credits() every minute with pg_cron; false '
-  'where pg_cron is not installed: then any other scheduler may run them, as the owner of the '
+  'Schedules private.maintain() daily, audit.make_checkpoint() hourly, and metering.expire_holds(), '
+  'billing.close_draws(), billing.expire_credits() and audit.seal_ledgers() every minute with '
+  'pg_cron; false where pg_cron is not installed: then any other scheduler may run them, as the owner of the '
   'schema.';
 
 revoke execute on function

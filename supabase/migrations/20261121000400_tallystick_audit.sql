@@ -251,17 +251,15 @@ create table audit.seals (
   xact_below xid8 not null,
   xact_next xid8 not null,
   leaf_count bigint not null,
-  root bytea not null,
-  previous bytea not null,
-  hash bytea not null,
+  root private.sha256_hex not null,
+  previous private.sha256_hex not null,
+  hash private.sha256_hex not null,
   sealed_at timestamptz not null,
   constraint seals_pkey primary key (seal),
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
-  constraint seals_seal_something check (leaf_count > 0),
-  constraint seals_hashes_are_sha256
-  check (length(root) = 32 and length(previous) = 32 and length(hash) = 32)
+  constraint seals_seal_something check (leaf_count > 0)
 );
 
 create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next);
@@ -284,7 +282,7 @@ comment on column audit.seals.xact_next is 'No transaction from this on had begu
 comment on column audit.seals.leaf_count is 'How many rows it seals.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
 comment on column audit.seals.previous is
-  'hash of the seal before it; 32 zero bytes for the first.';
+  'hash of the seal before it; 64 zeros for the first.';
 comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
 comment on column audit.seals.sealed_at is 'When it was made.';
 
@@ -549,7 +547,7 @@ comment on function private.root_leaf(audit.seal_roots) is
 
 -- The link of the chain that a seal is.
 create function private.seal_hash(p_seal audit.seals)
-returns bytea
+returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -557,21 +555,24 @@ set timezone = 'UTC'
 set datestyle = 'ISO, YMD'
 as $$
 begin
-  return sha256(
-    decode('02', 'hex') || convert_to(
-      array[
-        p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
-        p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
-        encode(p_seal.root, 'hex'), encode(p_seal.previous, 'hex'), p_seal.sealed_at::text
-      ]::text,
-      'UTF8'
-    )
+  return encode(
+    sha256(
+      decode('02', 'hex') || convert_to(
+        array[
+          p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
+          p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
+          p_seal.root, p_seal.previous, p_seal.sealed_at::text
+        ]::text,
+        'UTF8'
+      )
+    ),
+    'hex'
   );
 end
 $$;
 
 comment on function private.seal_hash(audit.seals) is
-  'SHA-256 over all columns of a seal but its hash.';
+  'SHA-256, in hexadecimal, over all columns of a seal but its hash.';
 
 -- The epoch of this server; begins one on a server that has not sealed here. Locks the chain.
 create function private.enter_epoch()
@@ -733,13 +734,16 @@ begin
   end if;
 
   select
-    private.merkle_root(
-      array_agg(private.root_leaf(r) order by r.organization_id, r.ledger::text collate "C")
+    encode(
+      private.merkle_root(
+        array_agg(private.root_leaf(r) order by r.organization_id, r.ledger::text collate "C")
+      ),
+      'hex'
     )
   into v_seal.root
   from audit.seal_roots as r
   where r.seal = v_seal.seal;
-  v_seal.previous := coalesce(v_last.hash, decode(repeat('00', 32), 'hex'));
+  v_seal.previous := coalesce(v_last.hash, repeat('0', 64));
   v_seal.sealed_at := private.clock_now();
   v_seal.hash := private.seal_hash(v_seal);
   insert into audit.seals values (v_seal.*);
@@ -867,8 +871,9 @@ begin
       c.check_name, %3$L, c.organization_id, c.row_id, c.seal,
       coalesce(encode(c.leaf, 'hex'), 'nothing'),
       case c.check_name
+        when 'sealed_row_is_there' then 'nothing'
         when 'row_was_written_when_it_says' then c.written_at::text
-        else coalesce(encode(c.present, 'hex'), 'nothing')
+        else encode(c.present, 'hex')
       end
     from checked as c
     where c.check_name is not null
@@ -926,29 +931,31 @@ begin
   return query
   select
     'seal_is_of_its_roots', null::text, null::uuid, null::text, coalesce(s.seal, r.seal),
-    format('%s leaves, %s', coalesce(s.leaf_count, 0), encode(s.root, 'hex')),
-    format('%s leaves, %s', coalesce(r.leaf_count, 0), encode(r.root, 'hex'))
+    format('%s leaves, %s', coalesce(s.leaf_count, 0), s.root),
+    format('%s leaves, %s', coalesce(r.leaf_count, 0), r.root)
   from audit.seals as s
   full join (
     select
       x.seal, sum(x.leaf_count) as leaf_count,
-      private.merkle_root(
-        array_agg(private.root_leaf(x) order by x.organization_id, x.ledger::text collate "C")
+      encode(
+        private.merkle_root(
+          array_agg(private.root_leaf(x) order by x.organization_id, x.ledger::text collate "C")
+        ),
+        'hex'
       ) as root
     from audit.seal_roots as x
     group by x.seal
   ) as r on r.seal = s.seal
-  where (s.root, s.leaf_count) is distinct from (r.root, r.leaf_count);
+  where (s.root::text, s.leaf_count) is distinct from (r.root, r.leaf_count);
 
   return query
   select
     'seals_are_a_chain', null::text, null::uuid, null::text, c.seal,
-    format('%s after %s', encode(c.computed, 'hex'), encode(c.before_it, 'hex')),
-    format('%s after %s', encode(c.hash, 'hex'), encode(c.previous, 'hex'))
+    format('%s after %s', c.computed, c.before_it), format('%s after %s', c.hash, c.previous)
   from (
     select
-      s.seal, s.hash, s.previous, private.seal_hash(s) as computed,
-      coalesce(lag(s.hash) over (order by s.seal), decode(repeat('00', 32), 'hex')) as before_it,
+      s.seal, s.hash::text as hash, s.previous::text as previous, private.seal_hash(s) as computed,
+      coalesce(lag(s.hash) over (order by s.seal), repeat('0', 64))::text as before_it,
       row_number() over (order by s.seal) as position
     from audit.seals as s
   ) as c
@@ -987,7 +994,7 @@ begin
   end loop;
   return query select * from private.verify_chain(p_organization_id);
   if p_published_hash is not null and not exists (
-    select from audit.seals as s where s.hash = decode(p_published_hash, 'hex')
+    select from audit.seals as s where s.hash = p_published_hash
   ) then
     return next (
       'published_hash_is_in_the_chain', null, null, null, null, p_published_hash, 'nothing'

@@ -348,7 +348,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "venture_spend": {"organization_id": ORGANIZATION, "venture_id": VENTURE},
     "acknowledge_events": {"organization_id": ORGANIZATION, "ids": (EVENT,)},
     "create_organization": {"name": "Acme", "time_zone": "Europe/Berlin"},
-    "verify_integrity": {"organization_id": ORGANIZATION},
+    "verify_integrity": {"organization_id": ORGANIZATION, "full": True},
+    "make_checkpoint": {"full": True},
+    "seal_ledgers": {"limit": 1000},
+    "seals": {"limit": 3},
+    "verify_seals": {"organization_id": ORGANIZATION, "published_hash": "a" * 64},
 }
 
 

@@ -17,7 +17,7 @@ COUNTS = """
 select
   (select count(*) from public.ai_usage_ledger), (select count(*) from billing.billing_ledger),
   (select sum(balance_usd) from billing.credit_balances),
-  (select count(*) from audit.seal_leaves), (select encode(max(hash), 'hex') from audit.seals)
+  (select count(*) from audit.seal_leaves), (select max(hash) from audit.seals)
 """
 
 

@@ -6,6 +6,7 @@ from typing import NoReturn
 import psycopg
 import typer
 
+from tallystick.cli.audit import audit
 from tallystick.cli.budgets import budgets
 from tallystick.cli.credits import credits_
 from tallystick.cli.demo import demo
@@ -46,7 +47,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
-for group in (budgets, holds, prices, credits_, runs, journal, ventures):
+for group in (budgets, holds, prices, credits_, runs, journal, ventures, audit):
     app.add_typer(group)
 
 

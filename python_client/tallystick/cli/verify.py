@@ -18,15 +18,29 @@ def verify(
         str | None,
         typer.Option(help="Name or id; all when omitted.", show_default=False),
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Look at everything, not only since the last checkpoint.")
+    ] = False,
+    checkpoint: Annotated[
+        bool,
+        typer.Option("--checkpoint", help="Where nothing is wrong, let the next one begin here."),
+    ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Prove that every total equals the ledger; exit code 1 when one does not."""
+    if checkpoint and organization:
+        raise typer.BadParameter("a checkpoint is of all organizations")
     console = Console()
     with connected(database_url) as connection:
         payer = find_organization(connection, organization) if organization else None
         payer_id = payer.id if payer else None
         organizations, rows = count_books(connection, payer_id)
-        findings = Client(connection).verify_integrity(organization_id=payer_id)
+        client = Client(connection)
+        findings = (
+            client.make_checkpoint(full=full)
+            if checkpoint
+            else client.verify_integrity(organization_id=payer_id, full=full)
+        )
     console.print(verdict(findings, organizations=organizations, rows=rows))
     if findings:
         raise typer.Exit(1)

@@ -1,5 +1,5 @@
 begin;
-select plan(15);
+select plan(17);
 
 select tests.freeze_clock('2031-01-31 23:59:59+00');
 select lives_ok($$select private.maintain()$$, 'maintain runs on the last day of a month');
@@ -81,8 +81,10 @@ select results_eq(
     ('tallystick-close-draws', 'select billing.close_draws()', '* * * * *'),
     ('tallystick-expire-credits', 'select billing.expire_credits()', '* * * * *'),
     ('tallystick-expire-holds', 'select metering.expire_holds()', '* * * * *'),
-    ('tallystick-maintain', 'select private.maintain()', '17 3 * * *')$$,
-  'what is overdue goes every minute, and maintain runs every day'
+    ('tallystick-maintain', 'select private.maintain()', '17 3 * * *'),
+    ('tallystick-make-checkpoint', 'select audit.make_checkpoint()', '43 * * * *'),
+    ('tallystick-seal-ledgers', 'select audit.seal_ledgers()', '* * * * *')$$,
+  'what waits goes every minute, checks run every hour, and maintain every day'
 );
 select lives_ok(
   format('do $do$ begin perform * from (%s) as job; end $do$', command),

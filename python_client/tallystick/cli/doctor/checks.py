@@ -29,6 +29,8 @@ _JOBS = (
     "tallystick-expire-holds",
     "tallystick-close-draws",
     "tallystick-expire-credits",
+    "tallystick-seal-ledgers",
+    "tallystick-make-checkpoint",
 )
 _SCHEDULE = "select private.schedule_maintenance();"
 

@@ -1,0 +1,108 @@
+"""The commands `tallystick audit ...`: seal the ledgers, and prove that nothing was altered."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from tallystick.cli.target import DatabaseUrl, NotFound, connected
+from tallystick.client import Client
+from tallystick.models import Seal, SealFinding
+from tallystick.organizations import find_organization
+
+audit = typer.Typer(
+    name="audit",
+    help="Seal the ledgers, and prove that nothing was altered.",
+    no_args_is_help=True,
+)
+
+
+@audit.command()
+def seal(database_url: DatabaseUrl = None) -> None:
+    """Seal everything that was committed since the last seal."""
+    rows, newest = 0, None
+    with connected(database_url) as connection:
+        client = Client(connection)
+        while made := client.seal_ledgers():
+            rows, newest = rows + made.leaf_count, made
+    console = Console()
+    if newest is None:
+        console.print("Nothing to seal: everything committed is sealed.")
+    else:
+        console.print(f"[green]Sealed[/] {rows:,} rows. Seal {newest.seal}: {newest.hash}")
+
+
+@audit.command()
+def root(database_url: DatabaseUrl = None) -> None:
+    """Print the hash of the newest seal, to be kept where nobody here can change it."""
+    with connected(database_url) as connection:
+        newest = newest_seal(Client(connection))
+    console = Console()
+    console.print(newest.hash, soft_wrap=True)
+    console.print(f"[dim]seal {newest.seal} of {newest.sealed_at:%Y-%m-%d %H:%M:%S %Z}[/]")
+
+
+@audit.command()
+def verify(
+    organization: Annotated[
+        str | None,
+        typer.Option(help="Name or id; all when omitted.", show_default=False),
+    ] = None,
+    published: Annotated[
+        str | None,
+        typer.Option("--hash", help="Hash of a seal that was kept elsewhere.", show_default=False),
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Prove that nothing sealed was altered; exit code 1 when something was."""
+    console = Console()
+    with connected(database_url) as connection:
+        payer = find_organization(connection, organization) if organization else None
+        client = Client(connection)
+        newest = newest_seal(client)
+        findings = client.verify_seals(
+            organization_id=payer.id if payer else None, published_hash=published
+        )
+    if findings:
+        console.print(altered(findings))
+        raise typer.Exit(1)
+    console.print(
+        f"[green]Nothing was altered:[/] every row fits its seal, and {newest.seal:,} "
+        f"{'seal is' if newest.seal == 1 else 'seals are'} a chain."
+    )
+    if published is None:
+        console.print(
+            "[dim]Whoever may rewrite the seals too is exposed only by a hash kept elsewhere: "
+            "--hash.[/]"
+        )
+
+
+def newest_seal(client: Client) -> Seal:
+    """Return the newest seal.
+
+    Raises:
+        NotFound: nothing is sealed yet.
+    """
+    seals = client.seals()
+    if not seals:
+        raise NotFound("nothing is sealed yet: tallystick audit seal")
+    return seals[0]
+
+
+def altered(findings: list[SealFinding]) -> RenderableType:
+    """Return the findings as a table."""
+    table = Table(title=f"{len(findings):,} findings", title_style="bold red")
+    for column in ("check", "ledger", "organization", "row", "seal", "sealed", "found"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        table.add_row(
+            finding.check_name,
+            finding.ledger or "",
+            str(finding.organization_id or ""),
+            finding.row_id or "",
+            "" if finding.seal is None else str(finding.seal),
+            finding.expected or "",
+            finding.actual or "",
+        )
+    return table
