@@ -99,7 +99,10 @@ def open_organization(owner: Connection, name: str) -> Organization:
     owner.execute(
         "select metering.allocate_venture_budget(%s, %s, 'standard', 50)", (organization, venture)
     )
-    owner.execute("select public.record_venture_usage(%s, 1, 'a', 'm', 1, 1, 1)", (venture,))
+    owner.execute(
+        "select public.record_venture_usage(%s, 1, 'a', 'm', 1, 1, 1, p_is_simulation => true)",
+        (venture,),
+    )
     run = one("select tests.bill(%s)", organization)
     hold = one("select tests.hold(%s, 1)", organization)
     event, voided = (
