@@ -66,7 +66,7 @@ begin
         coalesce(l.row_id, t._row_id) as row_id,
         l.seal,
         l.leaf,
-        %1$s as present,
+        case when l.leaf is not null then %1$s end as present,
         t.xact_id,
         %2$s as written_at
       from (
@@ -108,6 +108,7 @@ begin
       case c.check_name
         when 'sealed_row_is_there' then 'nothing'
         when 'row_was_written_when_it_says' then c.written_at::text
+        when 'row_came_before_its_seal' then 'a row'
         else encode(c.present, 'hex')
       end
     from checked as c
