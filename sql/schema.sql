@@ -152,6 +152,18 @@
 -- who reads and writes it
 \ir journal/access.sql
 
+-- ACCOUNTING: what do the books say?
+-- entities, accounts, transactions and their postings
+\ir accounting/book_tables.sql
+-- snapshots, obligations, periods
+\ir accounting/calendar_tables.sql
+-- policy rules, proposals, decisions
+\ir accounting/approval_tables.sql
+-- who sees and changes the books
+\ir accounting/access.sql
+-- who sees what waits for approval, and decides
+\ir accounting/approval_access.sql
+
 -- RETENTION: what must be there ahead of time, what need not be kept
 -- maintain, daily where pg_cron is installed
 \ir retention/functions.sql

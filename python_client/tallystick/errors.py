@@ -76,6 +76,10 @@ class HoldClosed(TallystickError):  # noqa: N818
     """
 
 
+class PeriodClosed(TallystickError):  # noqa: N818
+    """TS412: the accounting period is closed, or locked."""
+
+
 class StaleHead(TallystickError):  # noqa: N818
     """TS419: it was revised since it was read, or is there already; read it and decide anew."""
 
@@ -85,6 +89,14 @@ class Frozen(TallystickError):  # noqa: N818
 
     A run cannot be completed either while one of its holds is open.
     """
+
+
+class ApprovalNeeded(TallystickError):  # noqa: N818
+    """TS428: somebody else has to approve it first."""
+
+
+class VelocityExceeded(TallystickError):  # noqa: N818
+    """TS429: more of these were asked for than a policy lets pass in its window."""
 
 
 class InvalidArgument(TallystickError):  # noqa: N818
@@ -145,8 +157,11 @@ ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(
         "TS404": UnknownId,
         "TS409": RequestConflict,
         "TS410": HoldClosed,
+        "TS412": PeriodClosed,
         "TS419": StaleHead,
         "TS423": Frozen,
+        "TS428": ApprovalNeeded,
+        "TS429": VelocityExceeded,
         "22023": InvalidArgument,
         "42501": PermissionDenied,
         "23001": AppendOnly,
