@@ -73,12 +73,12 @@ comment on column accounting.accounts.created_at is 'When it was opened.';
 -- Who moves an account updates this row, so that of two moves the later sees the earlier, or fails.
 create table private.account_forests (
   organization_id uuid not null,
-  change_count bigint not null default 0,
+  change_count bigint not null default 1,
   constraint account_forests_pkey primary key (organization_id)
 );
 
 comment on table private.account_forests is
-  'One row per organization, locked by whoever puts an account under another.';
+  'One row per organization that moved accounts, locked by whoever moves one.';
 comment on column private.account_forests.organization_id is 'The organization.';
 comment on column private.account_forests.change_count is 'How often an account was moved.';
 

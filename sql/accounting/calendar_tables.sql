@@ -49,6 +49,7 @@ create table accounting.obligations (
   expected_amount private.book_amount not null,
   variability_flag boolean not null default false,
   next_due_date date not null,
+  due_day integer not null,
   metadata jsonb not null default '{}',
   active boolean not null default true,
   created_at timestamptz not null default private.clock_now(),
@@ -63,6 +64,7 @@ create table accounting.obligations (
   foreign key (organization_id, entity_id, account_id)
   references accounting.accounts (organization_id, entity_id, account_id) on delete restrict,
   constraint obligations_cadence_is_known check (cadence in ('monthly', 'annual', 'custom')),
+  constraint obligations_due_day_is_in_a_month check (due_day between 1 and 31),
   constraint obligations_next_due_date_is_finite check (isfinite(next_due_date)),
   constraint obligations_metadata_is_an_object check (jsonb_typeof(metadata) = 'object')
 );
@@ -86,9 +88,10 @@ comment on column accounting.obligations.expected_amount is
   'The amount that is expected, US dollars, 4 decimals.';
 comment on column accounting.obligations.variability_flag is 'True where the amount varies.';
 comment on column accounting.obligations.next_due_date is 'When it is due next.';
+comment on column accounting.obligations.due_day is
+  'The day of the month it falls due, 1 to 31; in a shorter month the last.';
 comment on column accounting.obligations.metadata is
-  'Whatever else is known of it, an object. A due_day (1 to 31) is the day of the month it falls '
-  'due on, kept over shorter months.';
+  'Whatever else is known of it, an object. interval_days: how often a custom one comes again.';
 comment on column accounting.obligations.active is
   'False once it is over; stated again, it is true.';
 comment on column accounting.obligations.created_at is 'When it was first stated.';

@@ -382,6 +382,8 @@ begin
     select * from private.verify_billing(p_organization_id)
     union all
     select * from private.verify_journal(p_organization_id)
+    union all
+    select * from private.verify_accounting(p_organization_id)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end
