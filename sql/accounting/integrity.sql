@@ -33,7 +33,7 @@ begin
   where p_organization_id is null or t.organization_id = p_organization_id
   group by t.organization_id, t.transaction_id
   having t.response_payload is null
-    or t.output_hash <> private.content_hash(t.response_payload)
+    or t.output_hash <> encode(sha256(convert_to(t.response_payload, 'UTF8')), 'hex')
     or t.response_payload::jsonb ->> 'transaction_id' <> t.transaction_id
     or t.response_payload::jsonb ->> 'input_hash' <> t.input_hash
     or t.response_payload::jsonb -> 'posting_ids'

@@ -53,6 +53,7 @@ select u.id from places, settle_spend(
 ) as u;
 select tests.hold(org, 1) from places;
 select tests.bill(org) from places;
+select tests.keep_books(org) from places;
 select ledger_assert_v0(d, 'e', p_owner_user_id => person.id, p_organization_id => org)
 from places as p
 inner join people as person
@@ -547,6 +548,31 @@ $$),
   update_away     no    no    no    no    no    no    no    done  done  no    no    no
   delete          no    no    no    no    no    no    no    done  done  no    no    no
   delete_away     no    no    no    no    no    no    no    done  done  no    no    no
+$$),
+('accounting.entities', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.accounts', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.ledger_transactions', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.ledger_postings', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.balance_snapshots', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.obligations', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.accounting_periods', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('private.account_forests', $$
+$$),
+('private.bundle_keys', $$
 $$),
 ('private.partitioned_ledgers', $$
 $$);
