@@ -184,7 +184,8 @@ begin
     v_outcome := private.take_decision(v_proposal, v_decision, v_actor);
   exception
     when restrict_violation or insufficient_privilege or invalid_parameter_value
-      or sqlstate 'TS404' or sqlstate 'TS409' or sqlstate 'TS410' or sqlstate 'TS412' then
+      or sqlstate 'TS404' or sqlstate 'TS409' or sqlstate 'TS410' or sqlstate 'TS412'
+      or sqlstate 'TS419' then
       get stacked diagnostics
         v_outcome.error_code = returned_sqlstate,
         v_outcome.error_message = message_text,

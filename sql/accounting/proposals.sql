@@ -120,7 +120,6 @@ as $$
 declare
   v_proposal accounting.approval_proposals := p_proposal;
 begin
-  v_proposal.status := 'proposed';
   v_proposal.response_payload := private.canonical_text(p_response);
   v_proposal.output_hash := private.content_hash(v_proposal.response_payload);
   v_proposal.created_at := private.clock_now();
@@ -174,6 +173,7 @@ begin
   v_proposal.impact_amount := private.bundle_amount(p_bundle);
   v_proposal.request_payload := private.bundle_text(p_bundle);
   v_proposal.entity_id := p_bundle.entity_id;
+  v_proposal.status := 'proposed';
   v_proposal.matched_rule_id := p_decision.rule_id;
   v_proposal.required_approvals := greatest(1, p_decision.required_approvals);
   v_proposal.proposed_by := p_actor.actor_id;

@@ -207,6 +207,7 @@ begin
     )
   );
   v_proposal.entity_id := 'entity-default';
+  v_proposal.status := 'proposed';
   v_proposal.matched_rule_id := v_policy.rule_id;
   v_proposal.required_approvals := v_policy.required_approvals;
   v_proposal.proposed_by := v_actor.actor_id;
