@@ -185,6 +185,8 @@
 \ir accounting/reports.sql
 -- what must hold in the books
 \ir accounting/integrity.sql
+-- what must hold between proposals and what came of them
+\ir accounting/approval_integrity.sql
 -- who sees and changes the books
 \ir accounting/access.sql
 -- who sees what waits for approval, and decides

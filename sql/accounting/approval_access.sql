@@ -95,7 +95,8 @@ private.approval_of(metering.holds, uuid, timestamptz),
 private.decision_of_proposal(uuid, uuid),
 private.requester_of(metering.holds),
 private.propose_spend(metering.holds, text, text, uuid),
-private.assert_within_approval(metering.holds, numeric)
+private.assert_within_approval(metering.holds, numeric),
+private.verify_approvals(uuid)
 from public, anon, authenticated, service_role;
 
 -- What estimate_spend reads with the caller's rights.
@@ -106,6 +107,13 @@ private.policy_decision_of(accounting.policy_rules, numeric, timestamptz),
 private.rule_for_spend(metering.holds),
 private.would_need_approval(metering.holds)
 to authenticated, service_role, app_user, tallystick_writer;
+
+-- What verify_integrity reads with the caller's rights.
+grant execute on function
+private.person_of(text),
+private.approval_above(uuid),
+private.verify_approvals(uuid)
+to service_role, app_user, tallystick_writer;
 
 -- Owners, admins and operators. The cores are definers: they ask for the role themselves.
 grant execute on function

@@ -481,8 +481,11 @@ begin
     on l.organization_id = k.organization_id and l.id = k.subject_id
   left join metering.holds as h
     on h.organization_id = k.organization_id and h.id = k.subject_id
+  left join accounting.approval_proposals as p
+    on p.organization_id = k.organization_id and p.proposal_id = k.subject_id::text
   where l.id is null
     and h.id is null
+    and p.proposal_id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')
@@ -519,6 +522,8 @@ begin
     select * from private.verify_journal(p_organization_id)
     union all
     select * from private.verify_accounting(p_organization_id)
+    union all
+    select * from private.verify_approvals(p_organization_id)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end

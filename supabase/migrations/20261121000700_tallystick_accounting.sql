@@ -2448,6 +2448,8 @@ begin
   perform private.assert_period(v_period, p_bundle, p_is_approved);
   perform private.assert_accounts(p_organization_id, p_bundle);
 
+  -- Whatever the caller has set: it is whole at the end, not at once.
+  set constraints accounting.ledger_transactions_keep_whole deferred;
   insert into accounting.ledger_transactions (
     organization_id, entity_id, source_system, external_id, transaction_date, description,
     correlation_id, input_hash, is_adjusting_entry, adjusting_reason_code,
@@ -3128,7 +3130,6 @@ as $$
 declare
   v_proposal accounting.approval_proposals := p_proposal;
 begin
-  v_proposal.status := 'proposed';
   v_proposal.response_payload := private.canonical_text(p_response);
   v_proposal.output_hash := private.content_hash(v_proposal.response_payload);
   v_proposal.created_at := private.clock_now();
@@ -3182,6 +3183,7 @@ begin
   v_proposal.impact_amount := private.bundle_amount(p_bundle);
   v_proposal.request_payload := private.bundle_text(p_bundle);
   v_proposal.entity_id := p_bundle.entity_id;
+  v_proposal.status := 'proposed';
   v_proposal.matched_rule_id := p_decision.rule_id;
   v_proposal.required_approvals := greatest(1, p_decision.required_approvals);
   v_proposal.proposed_by := p_actor.actor_id;
@@ -3825,7 +3827,8 @@ begin
     v_outcome := private.take_decision(v_proposal, v_decision, v_actor);
   exception
     when restrict_violation or insufficient_privilege or invalid_parameter_value
-      or sqlstate 'TS404' or sqlstate 'TS409' or sqlstate 'TS410' or sqlstate 'TS412' then
+      or sqlstate 'TS404' or sqlstate 'TS409' or sqlstate 'TS410' or sqlstate 'TS412'
+      or sqlstate 'TS419' then
       get stacked diagnostics
         v_outcome.error_code = returned_sqlstate,
         v_outcome.error_message = message_text,
@@ -4134,6 +4137,7 @@ begin
     )
   );
   v_proposal.entity_id := 'entity-default';
+  v_proposal.status := 'proposed';
   v_proposal.matched_rule_id := v_policy.rule_id;
   v_proposal.required_approvals := v_policy.required_approvals;
   v_proposal.proposed_by := v_actor.actor_id;
@@ -4716,7 +4720,7 @@ begin
   where p_organization_id is null or t.organization_id = p_organization_id
   group by t.organization_id, t.transaction_id
   having t.response_payload is null
-    or t.output_hash <> private.content_hash(t.response_payload)
+    or t.output_hash <> encode(sha256(convert_to(t.response_payload, 'UTF8')), 'hex')
     or t.response_payload::jsonb ->> 'transaction_id' <> t.transaction_id
     or t.response_payload::jsonb ->> 'input_hash' <> t.input_hash
     or t.response_payload::jsonb -> 'posting_ids'
@@ -4807,6 +4811,127 @@ $$;
 
 comment on function private.verify_accounting(uuid) is
   'Accounting checks of audit.verify_integrity.';
+
+-- sql/accounting/approval_integrity.sql
+
+-- What must hold between rules, proposals, decisions and what came of them.
+create function private.verify_approvals(p_organization_id uuid)
+returns setof audit.finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'kernel_asks_above_the_least_threshold', b.organization_id, 'budget ' || b.id::text,
+    coalesce(private.figure(private.approval_above(b.organization_id)), 'nobody'),
+    coalesce(private.figure(b.approval_above_usd), 'nobody')
+  from metering.budgets as b
+  where b.id = b.organization_id
+    and (p_organization_id is null or b.organization_id = p_organization_id)
+    and b.approval_above_usd is distinct from private.approval_above(b.organization_id);
+
+  return query
+  select
+    'hold_is_within_its_approval', h.organization_id, 'hold ' || h.id::text,
+    coalesce('at most ' || private.figure(p.impact_amount), 'an approved proposal'),
+    private.figure(h.held_usd)
+  from metering.holds as h
+  left join accounting.approval_proposals as p
+    on p.organization_id = h.organization_id
+    and p.proposal_id = h.proposal_id::text
+    and p.tool_name = 'authorize_spend'
+    and p.status = 'committed'
+  where h.proposal_id is not null
+    and (p_organization_id is null or h.organization_id = p_organization_id)
+    and (h.held_usd <= p.impact_amount) is not true;
+
+  return query
+  select
+    'approval_admits_one_hold', h.organization_id, 'proposal ' || h.proposal_id::text, '1',
+    count(*)::text
+  from metering.holds as h
+  where h.proposal_id is not null
+    and h.state = 'open'
+    and (p_organization_id is null or h.organization_id = p_organization_id)
+  group by h.organization_id, h.proposal_id
+  having count(*) > 1;
+
+  return query
+  select
+    'proposal_was_decided_by_others', p.organization_id, 'proposal ' || p.proposal_id,
+    case p.status
+      when 'committed' then p.required_approvals || ' approvals'
+      when 'rejected' then 'a rejection'
+      else 'none yet'
+    end,
+    format('%s approvals, %s rejections', d.approvals, d.rejections)
+  from accounting.approval_proposals as p
+  cross join lateral (
+    select
+      count(distinct private.person_of(a.approver_id)) filter (
+        where a.action = 'approve'
+          and private.person_of(a.approver_id) <> private.person_of(p.proposed_by)
+      ) as approvals,
+      count(*) filter (where a.action = 'reject') as rejections
+    from accounting.approval_decisions as a
+    where a.organization_id = p.organization_id and a.proposal_id = p.proposal_id
+  ) as d
+  where (p_organization_id is null or p.organization_id = p_organization_id)
+    and (
+      p.status = 'committed' and d.approvals < p.required_approvals
+      or (p.status = 'rejected') <> (d.rejections > 0)
+    );
+
+  return query
+  select
+    'proposal_became_its_transaction', p.organization_id, 'proposal ' || p.proposal_id,
+    case p.status when 'committed' then 'transaction with its content' else 'no transaction' end,
+    coalesce('transaction ' || t.transaction_id, 'nothing')
+  from accounting.approval_proposals as p
+  left join accounting.ledger_transactions as t
+    on t.organization_id = p.organization_id
+    and t.source_system = p.source_system
+    and t.external_id = p.external_id
+  where p.tool_name = 'record_transaction_bundle'
+    and (p_organization_id is null or p.organization_id = p_organization_id)
+    and row(p.approved_transaction_id, p.input_hash, p.response_payload) is distinct from case
+      when p.status = 'committed' then row(t.transaction_id, t.input_hash, t.response_payload)
+      else row(t.transaction_id, p.input_hash, p.response_payload)
+    end;
+
+  return query
+  select
+    'proposal_has_its_event', p.organization_id, 'proposal ' || p.proposal_id, 'an event', 'nothing'
+  from accounting.approval_proposals as p
+  where (p_organization_id is null or p.organization_id = p_organization_id)
+    and not exists (
+      select from audit.event_log as e
+      where e.organization_id = p.organization_id
+        and e.correlation_id = p.correlation_id
+        and e.tool_name = p.tool_name
+        and e.input_hash = p.input_hash
+        and e.status = 'proposed'
+    );
+
+  return query
+  select
+    'decision_has_its_event', d.organization_id, 'decision ' || d.decision_id, 'an event', 'nothing'
+  from accounting.approval_decisions as d
+  where (p_organization_id is null or d.organization_id = p_organization_id)
+    and not exists (
+      select from audit.event_log as e
+      where e.organization_id = d.organization_id
+        and e.correlation_id = d.correlation_id
+        and e.tool_name = d.action || '_proposal'
+        and e.actor_id = d.approver_id
+        and e.status = 'ok'
+    );
+end
+$$;
+
+comment on function private.verify_approvals(uuid) is 'Approval checks of audit.verify_integrity.';
 
 -- sql/accounting/access.sql
 
@@ -5128,7 +5253,8 @@ private.approval_of(metering.holds, uuid, timestamptz),
 private.decision_of_proposal(uuid, uuid),
 private.requester_of(metering.holds),
 private.propose_spend(metering.holds, text, text, uuid),
-private.assert_within_approval(metering.holds, numeric)
+private.assert_within_approval(metering.holds, numeric),
+private.verify_approvals(uuid)
 from public, anon, authenticated, service_role;
 
 -- What estimate_spend reads with the caller's rights.
@@ -5139,6 +5265,13 @@ private.policy_decision_of(accounting.policy_rules, numeric, timestamptz),
 private.rule_for_spend(metering.holds),
 private.would_need_approval(metering.holds)
 to authenticated, service_role, app_user, tallystick_writer;
+
+-- What verify_integrity reads with the caller's rights.
+grant execute on function
+private.person_of(text),
+private.approval_above(uuid),
+private.verify_approvals(uuid)
+to service_role, app_user, tallystick_writer;
 
 -- Owners, admins and operators. The cores are definers: they ask for the role themselves.
 grant execute on function
