@@ -190,6 +190,8 @@ begin
   perform private.assert_period(v_period, p_bundle, p_is_approved);
   perform private.assert_accounts(p_organization_id, p_bundle);
 
+  -- Whatever the caller has set: it is whole at the end, not at once.
+  set constraints accounting.ledger_transactions_keep_whole deferred;
   insert into accounting.ledger_transactions (
     organization_id, entity_id, source_system, external_id, transaction_date, description,
     correlation_id, input_hash, is_adjusting_entry, adjusting_reason_code,

@@ -190,7 +190,7 @@ from (
 select is(pg_temp.post('off', b.amounts), 'refused', array_to_string(b.amounts, ' ') || ' does not post')
 from (
   values
-  (array['1', '-1.0001']), (array['1', '-0.99994']), (array['0.00005', '0.00006', '-0.0001']),
+  (array['1', '-1.0001']), (array['1', '-0.99994']), (array['0.00006', '0.00006', '-0.0001']),
   (array['1', '1']), (array['0.0001', '0'])
 ) as b (amounts);
 
