@@ -3749,6 +3749,11 @@ begin
 
   insert into accounting.approval_decisions values (p_decision.*)
   on conflict (organization_id, proposal_id, approver_id) do nothing;
+  -- Updated, not only locked: who counts by an older snapshot fails with 40001.
+  update accounting.approval_proposals as p
+  set status = p.status
+  where p.organization_id = v_proposal.organization_id
+    and p.proposal_id = v_proposal.proposal_id;
   if exists (
     select from accounting.approval_decisions as d
     where d.organization_id = v_proposal.organization_id
