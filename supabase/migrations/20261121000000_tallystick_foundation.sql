@@ -166,8 +166,8 @@ from (
   ),
   (
     'TS410', 'hold_closed',
-    'it is over: the hold is no longer open, the run has ended, or the dispute is not open',
-    'Ask for a new hold with authorize_spend, or start a new run.'
+    'it is over: the hold, the run or the dispute is not open, or the proposal was decided',
+    'Ask for a new hold with authorize_spend, start a new run, or propose anew.'
   ),
   (
     'TS412', 'period_closed',

@@ -6,6 +6,7 @@ from typing import NoReturn
 import psycopg
 import typer
 
+from tallystick.cli.approvals import approvals
 from tallystick.cli.budgets import budgets
 from tallystick.cli.credits import credits_
 from tallystick.cli.demo import demo
@@ -45,7 +46,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
-for group in (budgets, holds, prices, credits_, runs, journal):
+for group in (budgets, holds, prices, credits_, runs, journal, approvals):
     app.add_typer(group)
 
 
