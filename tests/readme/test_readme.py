@@ -98,7 +98,7 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, 1, 2])
 def test_sql_example_prints_what_is_shown(database: Database, tmp_path: Path, place: int) -> None:
     """Each SQL example gives the output printed below it, digit by digit."""
     example, shown = blocks("sql")[place], blocks("text")[place]
@@ -127,7 +127,7 @@ def test_python_example(database: Database) -> None:
 def test_membership_seam(database: Database, tmp_path: Path) -> None:
     """After the README's replacement, an application's own table decides who reads what."""
     script = tmp_path / "seam.sql"
-    script.write_text(blocks("sql")[2], "utf-8")
+    script.write_text(blocks("sql")[-1], "utf-8")
     database.run_file(script)
     with database.connect() as connection:
         connection.execute(
