@@ -7,6 +7,7 @@ import psycopg
 import typer
 
 from tallystick.cli.approvals import approvals
+from tallystick.cli.books import books
 from tallystick.cli.budgets import budgets
 from tallystick.cli.credits import credits_
 from tallystick.cli.demo import demo
@@ -46,7 +47,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
-for group in (budgets, holds, prices, credits_, runs, journal, approvals):
+for group in (budgets, holds, prices, credits_, runs, journal, approvals, books):
     app.add_typer(group)
 
 
