@@ -255,6 +255,9 @@ create table accounting.approval_decisions (
   constraint approval_decisions_authn_method_is_known check (authn_method in ('jwt', 'asserted'))
 );
 
+create index approval_decisions_proposal_idx
+on accounting.approval_decisions (organization_id, proposal_id, proposed_by);
+
 create trigger approval_decisions_reject_mutation
 before update or delete on accounting.approval_decisions
 for each row execute function private.reject_mutation();

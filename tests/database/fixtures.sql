@@ -326,6 +326,22 @@ as $$
   )::jsonb
 $$;
 
+-- Leaves a rule, a proposal and a decision on it. There are accounts.
+create function tests.ask_for_approval(p_organization_id uuid)
+returns void
+language plpgsql
+as $$
+begin
+  perform accounting.set_policy_rule(
+    p_organization_id, 'rule', 1000, p_tool_name => 'record_transaction_bundle'
+  );
+  perform accounting.approve_proposal(
+    p_organization_id, tests.post(p_organization_id, 'large', 2000) ->> 'proposal_id',
+    p_actor => 'somebody'
+  );
+end
+$$;
+
 -- Leaves a row in every table of the books.
 create function tests.keep_books(p_organization_id uuid)
 returns void

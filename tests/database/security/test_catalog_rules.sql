@@ -364,7 +364,8 @@ select set_eq(
     'private.set_budget', 'private.change_budget', 'private.remove_budget', 'private.set_frozen',
     'private.dispute_reconciliation', 'private.set_low_balance', 'private.record_bundle',
     'private.set_entity', 'private.set_account', 'private.record_balance_snapshot',
-    'private.set_obligation', 'private.roll_obligations', 'private.move_period'
+    'private.set_obligation', 'private.roll_obligations', 'private.move_period',
+    'private.set_policy_rule', 'private.retire_policy_rule', 'private.decide_proposal'
   ],
   'authenticated reaches these definers and no others'
 );
