@@ -146,7 +146,7 @@ select results_eq(
 
 -- Late ----------------------------------------------------------------------------------------------
 
-select (accounting.close_period(org, '2026-02', 'closing')).status from scene;
+select (accounting.close_period(org, '2026-02', 'closing')).period_status from scene;
 select is(
   private.posting_date(org, 'entity-default', d.happened), d.booked, 'of ' || d.happened
 )

@@ -70,7 +70,7 @@ select is(accounting.balance_as_of(org, 'cash'), 12.5, 'and done again') from sc
 
 create temporary table second as
 select tests.post(org, 'second') ->> 'transaction_id' as id from scene;
-select (accounting.close_period(org, '2026-01', 'closing')).status from scene;
+select (accounting.close_period(org, '2026-01', 'closing')).period_status from scene;
 select is(pg_temp.reverse(id, '2026-01-31') ->> 'error_code', 'TS412', 'not into a closed month')
 from second;
 select is(
