@@ -308,7 +308,7 @@ select r.rule_id from scene, accounting.retire_policy_rule(org, 'fast') as r;
 
 select r.rule_id from scene, accounting.set_policy_rule(org, 'large', 100, p_tool_name => 'record_transaction_bundle') as r;
 select is(pg_temp.propose('finance', 'october') ->> 'status', 'proposed', 'proposed for October');
-select p.status from scene, accounting.close_period(org, '2026-10', 'c') as p;
+select p.period_status from scene, accounting.close_period(org, '2026-10', 'c') as p;
 select is(pg_temp.decide('approve', 'owner', 'october'), 'refused TS412', 'which is closed meanwhile');
 select is((pg_temp.proposal('october')).status, 'proposed', 'it waits on');
 select is(
@@ -321,9 +321,9 @@ select results_eq(
     on e.organization_id = org where tool_name = 'approve_proposal' and error_code = 'TS412'$$,
   $$values ('refused', 'TS412', 'denied')$$, 'which is on record'
 );
-select p.status from scene, accounting.reopen_period(org, '2026-10', 'c') as p;
+select p.period_status from scene, accounting.reopen_period(org, '2026-10', 'c') as p;
 select is(pg_temp.decide('approve', 'owner', 'october'), 'committed 1/1', 'once it is open again, it is booked');
-select p.status from scene, accounting.lock_period(org, '2026-09', 'c') as p;
+select p.period_status from scene, accounting.lock_period(org, '2026-09', 'c') as p;
 select is(
   pg_temp.propose('finance', 'september', 1, '2026-09-15') ->> 'error_code', 'TS412',
   'a locked month takes nothing'

@@ -261,11 +261,10 @@ from (
 
 -- What is logged ------------------------------------------------------------------------------
 
-select results_eq(
+select bag_eq(
   $$select status, authn_method, actor_id::text from scene inner join audit.event_log as e
-    on e.organization_id = org where tool_name = 'set_policy_rule' and correlation_id = 'mine'
-    order by event_id$$,
-  $$select 'ok', 'jwt', 'user:' || owner from scene union all
+    on e.organization_id = org where tool_name = 'set_policy_rule' and correlation_id = 'mine'$$,
+  $$select 'ok' as status, 'jwt' as how, 'user:' || owner as who from scene union all
     select 'ok', 'jwt', 'user:' || admin from scene$$,
   'who set a rule is on record'
 );
