@@ -89,7 +89,7 @@ create table accounting.approval_proposals (
   correlation_id private.label not null,
   input_hash private.sha256_hex not null,
   policy_threshold_amount private.usd not null,
-  impact_amount private.usd not null,
+  impact_amount private.usd_sum not null,
   request_payload text not null,
   status text not null default 'proposed',
   approved_transaction_id private.label,

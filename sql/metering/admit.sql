@@ -81,6 +81,9 @@ begin
         v_organization_id, 'authorize', p_request_id, p_content_hash
       );
       return v_decision;
+    elsif p_request_id is null and p_minimum = p_hold.held_usd
+      and v_coverage.approval_above < p_minimum and private.would_need_approval(p_hold) then
+      return private.propose_spend(p_hold, null, null, null); -- denied, before anything is written
     end if;
     perform private.ensure_month(v_time);
     v_hold.id := private.uuid_v7(v_time);

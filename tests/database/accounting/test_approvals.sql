@@ -1,6 +1,6 @@
 -- Bundles that need approval: proposed, approved, rejected, and what stands in their way.
 begin;
-select plan(88);
+select plan(89);
 
 grant app_user, tallystick_writer to current_user;
 select tests.freeze_clock('2026-10-20 12:00:00+00');
@@ -216,6 +216,18 @@ select is(
   (select o.payload ->> 'transaction_id' from scene inner join audit.outbox as o on o.organization_id = org
     where topic = 'accounting.approval_decided'),
   (pg_temp.proposal('one')).approved_transaction_id::text, 'whoever proposed it is told'
+);
+
+select is(
+  pg_temp.propose(
+    'finance', 'huge', p_more => '{"postings": [
+      {"account_id": "cash", "amount": "600000000000.0001"},
+      {"account_id": "bank", "amount": "600000000000"},
+      {"account_id": "sales", "amount": "-600000000000"},
+      {"account_id": "sales", "amount": "-600000000000.0001"}
+    ]}'
+  ) ->> 'impact_amount',
+  '1200000000000.0001', 'an amount is a sum, and may be larger than any one'
 );
 
 -- Rejected ------------------------------------------------------------------------------------
