@@ -29,10 +29,27 @@ select
   'Default entity' as name
 from tenancy.organizations as o;
 
+-- Locks an organization's forest of accounts. The row is updated, not only locked: a transaction
+-- with an older snapshot then fails with 40001 instead of missing another's move.
+create function private.lock_forest(p_organization_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into private.account_forests as f (organization_id)
+  values (p_organization_id)
+  on conflict (organization_id) do update set change_count = f.change_count + 1;
+end
+$$;
+
+comment on function private.lock_forest(uuid) is
+  'Locks the accounts of an organization against whoever else moves one.';
+
 -- Accounts form a forest: none is below itself.
 --
--- Locks the organization's forest where an account is moved. The row is updated, not only locked: a
--- transaction with an older snapshot then fails with 40001 instead of missing the other move.
+-- Locks the forest where an account is moved.
 create function private.keep_forest()
 returns trigger
 language plpgsql
@@ -43,9 +60,7 @@ declare
   v_above text := new.parent_account_id;
 begin
   if tg_op = 'UPDATE' then
-    insert into private.account_forests as f (organization_id)
-    values (new.organization_id)
-    on conflict (organization_id) do update set change_count = f.change_count + 1;
+    perform private.lock_forest(new.organization_id);
   end if;
   while v_above is not null
   loop
@@ -204,6 +219,8 @@ begin
     );
   end if;
 
+  -- Before the account itself, as whoever moves another may need it as a parent.
+  perform private.lock_forest(p_organization_id);
   insert into accounting.accounts as a (
     organization_id, account_id, entity_id, code, name, account_type, parent_account_id, metadata
   ) values (

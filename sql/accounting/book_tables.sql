@@ -127,10 +127,8 @@ create table accounting.ledger_transactions (
   )
 );
 
-create index ledger_transactions_entity_date_idx
-on accounting.ledger_transactions (organization_id, entity_id, transaction_date);
 create index ledger_transactions_date_idx
-on accounting.ledger_transactions (organization_id, transaction_date);
+on accounting.ledger_transactions (organization_id, transaction_date, transaction_id);
 
 create trigger ledger_transactions_reject_delete before delete on accounting.ledger_transactions
 for each row execute function private.reject_mutation();

@@ -264,7 +264,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_posting jsonb;
-  v_legs private.leg[] := '{}';
+  v_legs private.leg[] := array[]::private.leg[];
   v_memo text;
 begin
   if jsonb_typeof(p_postings) is distinct from 'array'

@@ -250,7 +250,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_months constant integer := case p_obligation.cadence when 'annual' then 12 else 1 end;
-  v_interval constant integer := p_obligation.metadata ->> 'interval_days';
+  v_interval constant integer := (p_obligation.metadata ->> 'interval_days')::integer;
   v_due date := p_obligation.next_due_date;
   v_month date := date_trunc('month', p_obligation.next_due_date::timestamp);
 begin
@@ -288,7 +288,7 @@ declare
   v_started_at constant timestamptz := private.clock_now();
   v_actor private.actor;
   v_obligation accounting.obligations;
-  v_rolled jsonb := '[]';
+  v_rolled jsonb := jsonb_build_array();
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
   v_actor := private.acting(p_actor);

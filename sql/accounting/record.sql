@@ -144,7 +144,6 @@ begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
   v_actor := private.acting(p_actor);
   v_facts := private.parse_request(p_request);
-  v_input_hash := private.content_hash(private.canonical_text(v_facts - 'correlation_id'));
   -- A block of its own: what was begun before a refusal is undone, and the event of it is not.
   begin
     v_bundle := private.read_bundle(p_organization_id, p_request);
@@ -158,6 +157,10 @@ begin
         v_message = message_text,
         v_detail = pg_exception_detail,
         v_hint = pg_exception_hint;
+      v_input_hash := coalesce(
+        v_input_hash,
+        private.content_hash(private.canonical_text(v_facts - 'correlation_id'))
+      );
       v_answer := row(
         case v_code when '22023' then 'error' else 'refused' end,
         private.refusal(

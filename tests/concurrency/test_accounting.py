@@ -297,6 +297,31 @@ def test_many_accounts_that_move_stay_a_forest(database: Database, books: UUID) 
     assert outcomes == {"00000", "22023"}
 
 
+def test_accounts_that_move_and_change_at_once_wait_for_each_other(
+    database: Database, books: UUID
+) -> None:
+    codes = [f"account {number}" for number in range(3)]
+    with races.session(database) as connection:
+        for code in codes:
+            move(connection, books, code, None)
+
+    def work(connection: Connection, index: int) -> set[str]:
+        return {
+            races.code_of(races.call)(
+                connection,
+                "accounting.set_account",
+                organization_id=books,
+                code=codes[(index + turn) % 3],
+                name="Turned",
+                account_type=("asset", "equity")[turn % 2],
+                parent_account_id=codes[(index + turn + 1) % 3] if index % 2 else None,
+            )
+            for turn in range(6)
+        }
+
+    assert set().union(*races.together(database, CALLERS, work)) <= {"00000", "22023"}
+
+
 def test_what_is_booked_on_an_account_keeps_its_type(database: Database, books: UUID) -> None:
     def retype(connection: Connection) -> None:
         races.call(
