@@ -180,6 +180,46 @@
 -- who sees and changes what
 \ir venture/access.sql
 
+-- ACCOUNTING: what do the books say?
+-- entities, accounts, transactions and their postings
+\ir accounting/book_tables.sql
+-- snapshots, obligations, periods
+\ir accounting/calendar_tables.sql
+-- policy rules, proposals, decisions
+\ir accounting/approval_tables.sql
+-- who acts, what a refusal looks like, the event of every call
+\ir accounting/calls.sql
+-- entities and accounts: a forest
+\ir accounting/accounts.sql
+-- snapshots, obligations
+\ir accounting/calendar.sql
+-- a bundle, from JSON text to one form
+\ir accounting/bundles.sql
+-- close_period, lock_period, reopen_period; what a period takes
+\ir accounting/periods.sql
+-- how a bundle gets into the books
+\ir accounting/commit.sql
+-- which writes need approval
+\ir accounting/policies.sql
+-- what waits for approval
+\ir accounting/proposals.sql
+-- record_transaction_bundle, reverse_transaction
+\ir accounting/record.sql
+-- approve_proposal, reject_proposal
+\ir accounting/approvals.sql
+-- the same gate for calls of models
+\ir accounting/spend_gate.sql
+-- trial balance, account ledger, income statement, balance sheet
+\ir accounting/reports.sql
+-- what must hold in the books
+\ir accounting/integrity.sql
+-- what must hold between proposals and what came of them
+\ir accounting/approval_integrity.sql
+-- who sees and changes the books
+\ir accounting/access.sql
+-- who sees what waits for approval, and decides
+\ir accounting/approval_access.sql
+
 -- RETENTION: what must be there ahead of time, what need not be kept
 -- maintain, daily where pg_cron is installed
 \ir retention/functions.sql

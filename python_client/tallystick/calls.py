@@ -9,6 +9,7 @@ sent and the SQL default applies; a required one is always sent, None as null.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -16,35 +17,52 @@ from decimal import Decimal
 from typing import Generic, TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from tallystick.items import Settlement, SpendRequest
+from tallystick.items import Bundle, Posting, Settlement, SpendRequest
 from tallystick.models import (
+    Account,
+    AccountingPeriod,
+    AccountLedgerLine,
     Agent,
+    ApprovalDecision,
+    ApprovalOutcome,
     AuthorizedItem,
+    BalanceSnapshot,
     Budget,
     BudgetStatus,
+    BundleResponse,
     CreditBalance,
     CreditGrant,
     CreditMovement,
     CurrentPrice,
     Decision,
+    Entity,
     Event,
     Finding,
     Hold,
+    LedgerPosting,
+    LedgerTransaction,
     Markup,
     ModelName,
+    Obligation,
     Organization,
+    PeriodAnswer,
+    PolicyRule,
     Price,
     PriceChange,
     PricedUsage,
+    Proposal,
     Reconciliation,
     Row,
     Run,
     Seal,
     SealFinding,
     SettledItem,
+    SnapshotDifference,
     Statement,
+    StatementLine,
     Step,
     Task,
+    TrialBalanceLine,
     Usage,
     VentureAllocation,
     VentureProfile,
@@ -55,6 +73,7 @@ from tallystick.models import (
     columns,
     from_row,
     to_bool,
+    to_bundle_response,
     to_decimal,
     to_int,
     to_statement,
@@ -63,19 +82,28 @@ from tallystick.models import (
 )
 
 __all__ = [
+    "account_ledger",
+    "accounting_periods",
+    "accounts",
     "acknowledge_events",
     "adjust_credits",
     "allocate_venture_budget",
     "amend_event",
+    "approval_decisions",
+    "approve_proposal",
     "assert_event",
     "authorize_spend",
     "authorize_spend_batch",
+    "balance_as_of",
+    "balance_sheet",
     "budgets",
     "cancel_run",
     "change_budget",
     "check_organization_monthly_quota",
     "check_workflow_cost_limit",
     "close_draws",
+    "close_period",
+    "compare_snapshots",
     "complete_run",
     "create_organization",
     "credit_balances",
@@ -83,6 +111,7 @@ __all__ = [
     "current_events",
     "dispute_reconciliation",
     "end_part",
+    "entities",
     "estimate_spend",
     "estimate_workflow_cost_limit",
     "event_revisions",
@@ -96,27 +125,45 @@ __all__ = [
     "get_statement",
     "grant_credits",
     "holds",
+    "income_statement",
+    "ledger_postings",
+    "ledger_transactions",
     "load_prices",
+    "lock_period",
     "make_checkpoint",
+    "obligations",
+    "policy_rules",
     "price_usage",
     "prices",
+    "proposals",
     "purchase_credits",
     "reconcile_run",
     "reconciliations",
+    "record_balance_snapshot",
     "record_token_call",
+    "record_transaction_bundle",
     "record_usage_and_increment",
     "record_venture_usage",
+    "reject_proposal",
     "release_spend",
     "remove_budget",
+    "reopen_period",
     "resolve_dispute",
     "restate_event",
+    "retire_policy_rule",
+    "reverse_transaction",
+    "roll_obligations",
     "runs",
     "seal_ledgers",
     "seals",
+    "set_account",
     "set_budget",
+    "set_entity",
     "set_low_balance",
     "set_markup",
     "set_model_name",
+    "set_obligation",
+    "set_policy_rule",
     "set_price",
     "settle_spend",
     "settle_spend_batch",
@@ -124,6 +171,7 @@ __all__ = [
     "start_run",
     "start_step",
     "start_task",
+    "trial_balance",
     "unfreeze",
     "upsert_intent_workflow",
     "venture_profiles",
@@ -1231,6 +1279,476 @@ def get_statement(org_id: UUID, month: date) -> Call[Statement]:
     )
 
 
+def record_transaction_bundle(
+    organization_id: UUID, bundle: Bundle, *, actor: str | None = None
+) -> Call[BundleResponse]:
+    """Book a bundle, once however often it is sent."""
+    return Call(
+        "accounting",
+        "record_transaction_bundle",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_request=_bundle(bundle),
+            p_actor=_optional(_text, actor),
+        ),
+        Scalar(to_bundle_response),
+    )
+
+
+def reverse_transaction(
+    organization_id: UUID,
+    transaction_id: str,
+    transaction_date: date,
+    correlation_id: str,
+    *,
+    description: str | None = None,
+    adjusting_reason_code: str | None = None,
+    override_period_lock: bool | None = None,
+    actor: str | None = None,
+) -> Call[BundleResponse]:
+    """Undo a transaction by a new one that is linked to it."""
+    return Call(
+        "accounting",
+        "reverse_transaction",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_transaction_id=_text(transaction_id),
+            p_transaction_date=_day(transaction_date),
+            p_correlation_id=_text(correlation_id),
+            p_description=_optional(_text, description),
+            p_adjusting_reason_code=_optional(_text, adjusting_reason_code),
+            p_override_period_lock=_optional(_boolean, override_period_lock),
+            p_actor=_optional(_text, actor),
+        ),
+        Scalar(to_bundle_response),
+    )
+
+
+def set_entity(
+    organization_id: UUID,
+    code: str,
+    name: str,
+    *,
+    metadata: Mapping[str, object] | None = None,
+    entity_id: str | None = None,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+) -> Call[Entity]:
+    """Open an entity, or rename the one that has the code."""
+    return Call(
+        "accounting",
+        "set_entity",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_code=_text(code),
+            p_name=_text(name),
+            p_metadata=_optional(_metadata, metadata),
+            p_entity_id=_optional(_text, entity_id),
+            p_correlation_id=_optional(_text, correlation_id),
+            p_actor=_optional(_text, actor),
+        ),
+        One(Entity),
+    )
+
+
+def set_account(
+    organization_id: UUID,
+    code: str,
+    name: str,
+    account_type: str,
+    *,
+    parent_account_id: str | None = None,
+    entity_id: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    account_id: str | None = None,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+) -> Call[Account]:
+    """Open an account, or change the one that has the code."""
+    return Call(
+        "accounting",
+        "set_account",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_code=_text(code),
+            p_name=_text(name),
+            p_account_type=_text(account_type),
+            p_parent_account_id=_optional(_text, parent_account_id),
+            p_entity_id=_optional(_text, entity_id),
+            p_metadata=_optional(_metadata, metadata),
+            p_account_id=_optional(_text, account_id),
+            p_correlation_id=_optional(_text, correlation_id),
+            p_actor=_optional(_text, actor),
+        ),
+        One(Account),
+    )
+
+
+def record_balance_snapshot(
+    organization_id: UUID,
+    source_system: str,
+    account_id: str,
+    snapshot_date: date,
+    balance: Decimal,
+    *,
+    source_artifact_id: str | None = None,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+) -> Call[BalanceSnapshot]:
+    """Keep what others say an account had at the end of a day."""
+    return Call(
+        "accounting",
+        "record_balance_snapshot",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_source_system=_text(source_system),
+            p_account_id=_text(account_id),
+            p_snapshot_date=_day(snapshot_date),
+            p_balance=_money(balance),
+            p_source_artifact_id=_optional(_text, source_artifact_id),
+            p_correlation_id=_optional(_text, correlation_id),
+            p_actor=_optional(_text, actor),
+        ),
+        One(BalanceSnapshot),
+    )
+
+
+def compare_snapshots(
+    organization_id: UUID, *, entity_id: str | None = None
+) -> Call[list[SnapshotDifference]]:
+    """Ask how balances that others state differ from the books."""
+    return Call(
+        "accounting",
+        "compare_snapshots",
+        _given(p_organization_id=_uuid(organization_id), p_entity_id=_optional(_text, entity_id)),
+        Many(SnapshotDifference),
+    )
+
+
+def set_obligation(
+    organization_id: UUID,
+    source_system: str,
+    name: str,
+    cadence: str,
+    expected_amount: Decimal,
+    next_due_date: date,
+    *,
+    account_id: str | None = None,
+    variability_flag: bool | None = None,
+    metadata: Mapping[str, object] | None = None,
+    entity_id: str | None = None,
+    active: bool | None = None,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+) -> Call[Obligation]:
+    """State what will be due, or restate it."""
+    return Call(
+        "accounting",
+        "set_obligation",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_source_system=_text(source_system),
+            p_name=_text(name),
+            p_cadence=_text(cadence),
+            p_expected_amount=_money(expected_amount),
+            p_next_due_date=_day(next_due_date),
+            p_account_id=_optional(_text, account_id),
+            p_variability_flag=_optional(_boolean, variability_flag),
+            p_metadata=_optional(_metadata, metadata),
+            p_entity_id=_optional(_text, entity_id),
+            p_active=_optional(_boolean, active),
+            p_correlation_id=_optional(_text, correlation_id),
+            p_actor=_optional(_text, actor),
+        ),
+        One(Obligation),
+    )
+
+
+def roll_obligations(
+    organization_id: UUID,
+    day: date,
+    *,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+) -> Call[list[Obligation]]:
+    """Move on what was due before a day, and list that."""
+    return Call(
+        "accounting",
+        "roll_obligations",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_day=_day(day),
+            p_correlation_id=_optional(_text, correlation_id),
+            p_actor=_optional(_text, actor),
+        ),
+        Many(Obligation),
+    )
+
+
+def close_period(
+    organization_id: UUID,
+    period_key: str,
+    correlation_id: str,
+    *,
+    entity_id: str | None = None,
+    actor: str | None = None,
+) -> Call[PeriodAnswer]:
+    """Close a month of an entity: it takes adjusting entries only."""
+    return _move_period(
+        "close_period", organization_id, period_key, correlation_id, entity_id, actor
+    )
+
+
+def lock_period(
+    organization_id: UUID,
+    period_key: str,
+    correlation_id: str,
+    *,
+    entity_id: str | None = None,
+    actor: str | None = None,
+) -> Call[PeriodAnswer]:
+    """Lock a month of an entity for good."""
+    return _move_period(
+        "lock_period", organization_id, period_key, correlation_id, entity_id, actor
+    )
+
+
+def reopen_period(
+    organization_id: UUID,
+    period_key: str,
+    correlation_id: str,
+    *,
+    entity_id: str | None = None,
+    actor: str | None = None,
+) -> Call[PeriodAnswer]:
+    """Open a closed month of an entity again."""
+    return _move_period(
+        "reopen_period", organization_id, period_key, correlation_id, entity_id, actor
+    )
+
+
+def _move_period(
+    function: str,
+    organization_id: UUID,
+    period_key: str,
+    correlation_id: str,
+    entity_id: str | None,
+    actor: str | None,
+) -> Call[PeriodAnswer]:
+    return Call(
+        "accounting",
+        function,
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_period_key=_text(period_key),
+            p_correlation_id=_text(correlation_id),
+            p_entity_id=_optional(_text, entity_id),
+            p_actor=_optional(_text, actor),
+        ),
+        One(PeriodAnswer),
+    )
+
+
+def trial_balance(
+    organization_id: UUID,
+    *,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    entity_id: str | None = None,
+) -> Call[list[TrialBalanceLine]]:
+    """Ask for every account over a span of days."""
+    return Call(
+        "accounting",
+        "trial_balance",
+        _span(organization_id, first_day, last_day, entity_id),
+        Many(TrialBalanceLine),
+    )
+
+
+def account_ledger(
+    organization_id: UUID,
+    account_id: str,
+    *,
+    first_day: date | None = None,
+    last_day: date | None = None,
+) -> Call[list[AccountLedgerLine]]:
+    """Ask for every posting of an account over a span of days, with the balance after it."""
+    return Call(
+        "accounting",
+        "account_ledger",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_account_id=_text(account_id),
+            p_from=_optional(_day, first_day),
+            p_to=_optional(_day, last_day),
+        ),
+        Many(AccountLedgerLine),
+    )
+
+
+def balance_as_of(
+    organization_id: UUID,
+    account_id: str,
+    *,
+    day: date | None = None,
+    with_parts: bool | None = None,
+) -> Call[Decimal]:
+    """Ask what an account had at the end of a day."""
+    return Call(
+        "accounting",
+        "balance_as_of",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_account_id=_text(account_id),
+            p_date=_optional(_day, day),
+            p_with_parts=_optional(_boolean, with_parts),
+        ),
+        Scalar(to_decimal),
+    )
+
+
+def income_statement(
+    organization_id: UUID,
+    *,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    entity_id: str | None = None,
+) -> Call[list[StatementLine]]:
+    """Ask for income and expenses over a span of days."""
+    return Call(
+        "accounting",
+        "income_statement",
+        _span(organization_id, first_day, last_day, entity_id),
+        Many(StatementLine),
+    )
+
+
+def balance_sheet(
+    organization_id: UUID, *, day: date | None = None, entity_id: str | None = None
+) -> Call[list[StatementLine]]:
+    """Ask for assets, liabilities and equity at the end of a day."""
+    return Call(
+        "accounting",
+        "balance_sheet",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_date=_optional(_day, day),
+            p_entity_id=_optional(_text, entity_id),
+        ),
+        Many(StatementLine),
+    )
+
+
+def entities(organization_id: UUID) -> Read[list[Entity]]:
+    """List who keeps books within an organization."""
+    return _list(
+        Entity,
+        "accounting",
+        "entities",
+        filters={"organization_id": _uuid(organization_id)},
+        order=("code",),
+    )
+
+
+def accounts(organization_id: UUID, *, entity_id: str | None = None) -> Read[list[Account]]:
+    """List accounts, by code."""
+    return _list(
+        Account,
+        "accounting",
+        "accounts",
+        filters=_given(
+            organization_id=_uuid(organization_id), entity_id=_optional(_text, entity_id)
+        ),
+        order=("code",),
+    )
+
+
+def accounting_periods(
+    organization_id: UUID, *, entity_id: str | None = None, status: str | None = None
+) -> Read[list[AccountingPeriod]]:
+    """List months that have a row, the last in front."""
+    return _list(
+        AccountingPeriod,
+        "accounting",
+        "accounting_periods",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            entity_id=_optional(_text, entity_id),
+            status=_optional(_text, status),
+        ),
+        order=("period_key", "entity_id"),
+        descending=True,
+    )
+
+
+def obligations(
+    organization_id: UUID, *, entity_id: str | None = None, active: bool | None = None
+) -> Read[list[Obligation]]:
+    """List obligations, what is due first in front."""
+    return _list(
+        Obligation,
+        "accounting",
+        "obligations",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            entity_id=_optional(_text, entity_id),
+            active=_optional(_boolean, active),
+        ),
+        order=("next_due_date", "obligation_id"),
+    )
+
+
+def ledger_transactions(
+    organization_id: UUID,
+    *,
+    entity_id: str | None = None,
+    transaction_id: str | None = None,
+    source_system: str | None = None,
+    external_id: str | None = None,
+    limit: int | None = None,
+) -> Read[list[LedgerTransaction]]:
+    """List transactions of the books, the last day in front."""
+    return _list(
+        LedgerTransaction,
+        "accounting",
+        "ledger_transactions",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            entity_id=_optional(_text, entity_id),
+            transaction_id=_optional(_text, transaction_id),
+            source_system=_optional(_text, source_system),
+            external_id=_optional(_text, external_id),
+        ),
+        order=("transaction_date", "transaction_id"),
+        descending=True,
+        limit=_optional(_integer, limit),
+    )
+
+
+def ledger_postings(
+    organization_id: UUID,
+    *,
+    entity_id: str | None = None,
+    transaction_id: str | None = None,
+    account_id: str | None = None,
+    limit: int | None = None,
+) -> Read[list[LedgerPosting]]:
+    """List postings, in the order in which they were made."""
+    return _list(
+        LedgerPosting,
+        "accounting",
+        "ledger_postings",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            entity_id=_optional(_text, entity_id),
+            transaction_id=_optional(_text, transaction_id),
+            account_id=_optional(_text, account_id),
+        ),
+        order=("transaction_id", "position"),
+        limit=_optional(_integer, limit),
+    )
+
+
 def assert_event(
     domain: str,
     event_type: str,
@@ -1481,6 +1999,150 @@ def venture_spend(
     )
 
 
+def set_policy_rule(
+    organization_id: UUID,
+    rule_id: str,
+    threshold_amount: Decimal,
+    *,
+    priority: int | None = None,
+    tool_name: str | None = None,
+    entity_id: str | None = None,
+    transaction_category: str | None = None,
+    risk_band: str | None = None,
+    model: str | None = None,
+    velocity_limit_count: int | None = None,
+    velocity_window_seconds: int | None = None,
+    required_approvals: int | None = None,
+    allows_asserted: bool | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> Call[PolicyRule]:
+    """Set a rule about what needs approval, or another in its place; what is left out matches."""
+    return Call(
+        "accounting",
+        "set_policy_rule",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_rule_id=_text(rule_id),
+            p_threshold_amount=_money(threshold_amount),
+            p_priority=_optional(_integer, priority),
+            p_tool_name=_optional(_text, tool_name),
+            p_entity_id=_optional(_text, entity_id),
+            p_transaction_category=_optional(_text, transaction_category),
+            p_risk_band=_optional(_text, risk_band),
+            p_model=_optional(_text, model),
+            p_velocity_limit_count=_optional(_integer, velocity_limit_count),
+            p_velocity_window_seconds=_optional(_integer, velocity_window_seconds),
+            p_required_approvals=_optional(_integer, required_approvals),
+            p_allows_asserted=_optional(_boolean, allows_asserted),
+            p_metadata=None if metadata is None else _document("metadata", metadata),
+        ),
+        One(PolicyRule),
+    )
+
+
+def retire_policy_rule(organization_id: UUID, rule_id: str) -> Call[PolicyRule]:
+    """Let a policy rule match nothing any more; what it has asked for still waits."""
+    return Call(
+        "accounting",
+        "retire_policy_rule",
+        {"p_organization_id": _uuid(organization_id), "p_rule_id": _text(rule_id)},
+        One(PolicyRule),
+    )
+
+
+def policy_rules(organization_id: UUID, *, active: bool | None = None) -> Read[list[PolicyRule]]:
+    """List the policy rules of an organization by priority, retired ones too unless left out."""
+    return _list(
+        PolicyRule,
+        "accounting",
+        "policy_rules",
+        filters=_given(organization_id=_uuid(organization_id), active=_optional(_boolean, active)),
+        order=("priority", "rule_id"),
+    )
+
+
+def proposals(
+    organization_id: UUID,
+    *,
+    status: str | None = None,
+    tool_name: str | None = None,
+    limit: int | None = None,
+) -> Read[list[Proposal]]:
+    """List what waits for approval, or did; what was proposed first comes first."""
+    return _list(
+        Proposal,
+        "accounting",
+        "approval_proposals",
+        filters=_given(
+            organization_id=_uuid(organization_id),
+            status=_optional(_text, status),
+            tool_name=_optional(_text, tool_name),
+        ),
+        order=("created_at", "proposal_id"),
+        limit=_optional(_integer, limit),
+    )
+
+
+def approval_decisions(organization_id: UUID, proposal_id: str) -> Read[list[ApprovalDecision]]:
+    """List who has approved or rejected a proposal, the first in front."""
+    return _list(
+        ApprovalDecision,
+        "accounting",
+        "approval_decisions",
+        filters={
+            "organization_id": _uuid(organization_id),
+            "proposal_id": _text(proposal_id),
+        },
+        order=("decided_at", "decision_id"),
+    )
+
+
+def approve_proposal(
+    organization_id: UUID,
+    proposal_id: str,
+    *,
+    reason: str | None = None,
+    actor: str | None = None,
+    correlation_id: str | None = None,
+) -> Call[ApprovalOutcome]:
+    """Approve a proposal; the last approval that is needed commits it."""
+    return _decide("approve", organization_id, proposal_id, reason, actor, correlation_id)
+
+
+def reject_proposal(
+    organization_id: UUID,
+    proposal_id: str,
+    *,
+    reason: str | None = None,
+    actor: str | None = None,
+    correlation_id: str | None = None,
+) -> Call[ApprovalOutcome]:
+    """Reject a proposal, which ends it; whoever proposed it may take it back so."""
+    return _decide("reject", organization_id, proposal_id, reason, actor, correlation_id)
+
+
+def _decide(
+    action: str,
+    organization_id: UUID,
+    proposal_id: str,
+    reason: str | None,
+    actor: str | None,
+    correlation_id: str | None,
+) -> Call[ApprovalOutcome]:
+    return Call(
+        "accounting",
+        f"{action}_proposal",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_proposal_id=_text(proposal_id),
+            p_reason=_optional(_text, reason),
+            p_actor=_optional(_text, actor),
+            p_correlation_id=_optional(_text, correlation_id),
+        ),
+        One(ApprovalOutcome),
+    )
+
+
 def acknowledge_events(organization_id: UUID, ids: Sequence[UUID]) -> Call[int]:
     """Mark events of the outbox as delivered and say how many were not yet, for service_role."""
     return Call(
@@ -1600,6 +2262,48 @@ def _settlement(settlement: Settlement) -> dict[str, Argument]:
     )
 
 
+def _span(
+    organization_id: UUID, first_day: date | None, last_day: date | None, entity_id: str | None
+) -> dict[str, Argument]:
+    return _given(
+        p_organization_id=_uuid(organization_id),
+        p_from=_optional(_day, first_day),
+        p_to=_optional(_day, last_day),
+        p_entity_id=_optional(_text, entity_id),
+    )
+
+
+def _bundle(bundle: Bundle) -> str:
+    """Write a bundle as the JSON text it is sent as; amounts are text, so that nobody rounds."""
+    _require(Bundle, bundle)
+    facts = _given(
+        source_system=_text(bundle.source_system),
+        external_id=_text(bundle.external_id),
+        transaction_date=_day(bundle.transaction_date).isoformat(),
+        description=_text(bundle.description),
+        correlation_id=_text(bundle.correlation_id),
+        entity_id=_optional(_text, bundle.entity_id),
+        is_adjusting_entry=bundle.adjusting_reason_code is not None,
+        adjusting_reason_code=_optional(_text, bundle.adjusting_reason_code),
+        override_period_lock=_optional(_boolean, bundle.override_period_lock),
+        transaction_category=_optional(_text, bundle.transaction_category),
+        risk_band=_optional(_text, bundle.risk_band),
+        reverses_transaction_id=_optional(_text, bundle.reverses_transaction_id),
+        occurred_on=None if bundle.occurred_on is None else _day(bundle.occurred_on).isoformat(),
+        postings=None if bundle.postings is None else [_posting(each) for each in bundle.postings],
+    )
+    return json.dumps(facts)
+
+
+def _posting(posting: Posting) -> dict[str, object]:
+    _require(Posting, posting)
+    facts: dict[str, object] = {
+        "account_id": _text(posting.account_id),
+        "amount": as_text(_money(posting.amount)),
+    }
+    return facts if posting.memo is None else {**facts, "memo": _text(posting.memo)}
+
+
 def _as_json(item: Mapping[str, Argument]) -> dict[str, object]:
     """Write an item of a batch with what JSON has; money is text, so that nobody rounds it."""
     return {
@@ -1692,6 +2396,10 @@ def _document(name: str, value: Mapping[str, object]) -> Mapping[str, object]:
 
 def _payload(value: Mapping[str, object]) -> Mapping[str, object]:
     return _document("payload", value)
+
+
+def _metadata(value: Mapping[str, object]) -> Mapping[str, object]:
+    return _document("metadata", value)
 
 
 def _tags(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -25,34 +25,51 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
     from tallystick.calls import Rates
-    from tallystick.items import Settlement
+    from tallystick.items import Bundle, Settlement
     from tallystick.models import (
+        Account,
+        AccountingPeriod,
+        AccountLedgerLine,
         Agent,
+        ApprovalDecision,
+        ApprovalOutcome,
         AuthorizedItem,
+        BalanceSnapshot,
         Budget,
         BudgetStatus,
+        BundleResponse,
         CreditBalance,
         CreditGrant,
         CreditMovement,
         CurrentPrice,
         Decision,
+        Entity,
         Event,
         Finding,
         Hold,
+        LedgerPosting,
+        LedgerTransaction,
         Markup,
         ModelName,
+        Obligation,
         Organization,
+        PeriodAnswer,
+        PolicyRule,
         Price,
         PriceChange,
         PricedUsage,
+        Proposal,
         Reconciliation,
         Run,
         Seal,
         SealFinding,
         SettledItem,
+        SnapshotDifference,
         Statement,
+        StatementLine,
         Step,
         Task,
+        TrialBalanceLine,
         Usage,
         VentureAllocation,
         VentureProfile,
@@ -1162,6 +1179,503 @@ class Client:
         """
         return self._transport.run(calls.get_statement(org_id, month))
 
+    def record_transaction_bundle(
+        self,
+        organization_id: UUID,
+        bundle: Bundle,
+        *,
+        actor: str | None = None,
+    ) -> BundleResponse:
+        """Book a bundle, once however often it is sent, and return the response.
+
+        A refusal is returned too, so that the event which remembers it is kept: `error` of the
+        response is the exception to raise. Above a policy's threshold the bundle is proposed and
+        waits for approval. For owners, admins, finance and server roles, which may name
+        the `actor` they act for.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.record_transaction_bundle(organization_id, bundle, actor=actor)
+        return self._transport.run(call)
+
+    def reverse_transaction(
+        self,
+        organization_id: UUID,
+        transaction_id: str,
+        transaction_date: date,
+        correlation_id: str,
+        *,
+        description: str | None = None,
+        adjusting_reason_code: str | None = None,
+        override_period_lock: bool | None = None,
+        actor: str | None = None,
+    ) -> BundleResponse:
+        """Undo a transaction by a new one of the other sign, and return the response.
+
+        It is booked at `transaction_date` and linked to the transaction, which is undone once. An
+        `adjusting_reason_code` makes it an adjusting entry. It passes policy and period as any
+        bundle does. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.reverse_transaction(
+            organization_id,
+            transaction_id,
+            transaction_date,
+            correlation_id,
+            description=description,
+            adjusting_reason_code=adjusting_reason_code,
+            override_period_lock=override_period_lock,
+            actor=actor,
+        )
+        return self._transport.run(call)
+
+    def set_entity(
+        self,
+        organization_id: UUID,
+        code: str,
+        name: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        entity_id: str | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> Entity:
+        """Open an entity with a code of its own, or rename the one that has it.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: a blank name, or an id that is another's (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_entity(
+            organization_id,
+            code,
+            name,
+            metadata=metadata,
+            entity_id=entity_id,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return self._transport.run(call)
+
+    def set_account(
+        self,
+        organization_id: UUID,
+        code: str,
+        name: str,
+        account_type: str,
+        *,
+        parent_account_id: str | None = None,
+        entity_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> Account:
+        """Open an account with a code of its own, or change the one that has it.
+
+        `account_type` is asset, liability, equity, income or expense, and stays once something is
+        booked on it; a parent is of the same entity. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization, entity or parent (TS404).
+            InvalidArgument: a blank name, an unknown type, or a parent below the account (22023).
+            AppendOnly: another type for an account with postings (23001).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_account(
+            organization_id,
+            code,
+            name,
+            account_type,
+            parent_account_id=parent_account_id,
+            entity_id=entity_id,
+            metadata=metadata,
+            account_id=account_id,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return self._transport.run(call)
+
+    def record_balance_snapshot(
+        self,
+        organization_id: UUID,
+        source_system: str,
+        account_id: str,
+        snapshot_date: date,
+        balance: Decimal,
+        *,
+        source_artifact_id: str | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> BalanceSnapshot:
+        """Keep what others say an account had at the end of a day, in US dollars.
+
+        Stated again for the same day, it is replaced. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            InvalidArgument: no finite amount or day (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.record_balance_snapshot(
+            organization_id,
+            source_system,
+            account_id,
+            snapshot_date,
+            balance,
+            source_artifact_id=source_artifact_id,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return self._transport.run(call)
+
+    def compare_snapshots(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+    ) -> list[SnapshotDifference]:
+        """List balances that others stated beside those of the books.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.compare_snapshots(organization_id, entity_id=entity_id)
+        return self._transport.run(call)
+
+    def set_obligation(
+        self,
+        organization_id: UUID,
+        source_system: str,
+        name: str,
+        cadence: str,
+        expected_amount: Decimal,
+        next_due_date: date,
+        *,
+        account_id: str | None = None,
+        variability_flag: bool | None = None,
+        metadata: Mapping[str, object] | None = None,
+        entity_id: str | None = None,
+        active: bool | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> Obligation:
+        """State what will be due, in US dollars, or restate it: one per source, name and account.
+
+        `cadence` is monthly, annual or custom; a custom one comes again after ``interval_days`` of
+        its `metadata`. One that had ended is active again, unless `active` is false. For owners,
+        admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization, account or entity (TS404).
+            InvalidArgument: no finite amount or day, or an unknown cadence (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_obligation(
+            organization_id,
+            source_system,
+            name,
+            cadence,
+            expected_amount,
+            next_due_date,
+            account_id=account_id,
+            variability_flag=variability_flag,
+            metadata=metadata,
+            entity_id=entity_id,
+            active=active,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return self._transport.run(call)
+
+    def roll_obligations(
+        self,
+        organization_id: UUID,
+        day: date,
+        *,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> list[Obligation]:
+        """Move on what was due before a day to when it is due again, and return that.
+
+        The day of the month is kept over shorter months. For owners, admins, finance and server
+        roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.roll_obligations(
+            organization_id, day, correlation_id=correlation_id, actor=actor
+        )
+        return self._transport.run(call)
+
+    def close_period(
+        self,
+        organization_id: UUID,
+        period_key: str,
+        correlation_id: str,
+        *,
+        entity_id: str | None = None,
+        actor: str | None = None,
+    ) -> PeriodAnswer:
+        """Close a month (``2026-01``) of an entity: it takes adjusting entries only.
+
+        A locked one is refused: the answer says so. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            InvalidArgument: no month, or a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.close_period(
+            organization_id, period_key, correlation_id, entity_id=entity_id, actor=actor
+        )
+        return self._transport.run(call)
+
+    def lock_period(
+        self,
+        organization_id: UUID,
+        period_key: str,
+        correlation_id: str,
+        *,
+        entity_id: str | None = None,
+        actor: str | None = None,
+    ) -> PeriodAnswer:
+        """Lock a month (``2026-01``) of an entity for good.
+
+        It takes nothing but what overrides the lock and was approved. For owners, admins, finance
+        and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            InvalidArgument: no month, or a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.lock_period(
+            organization_id, period_key, correlation_id, entity_id=entity_id, actor=actor
+        )
+        return self._transport.run(call)
+
+    def reopen_period(
+        self,
+        organization_id: UUID,
+        period_key: str,
+        correlation_id: str,
+        *,
+        entity_id: str | None = None,
+        actor: str | None = None,
+    ) -> PeriodAnswer:
+        """Open a closed month (``2026-01``) of an entity again.
+
+        A locked one stays locked: the answer says so. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            InvalidArgument: no month, or a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.reopen_period(
+            organization_id, period_key, correlation_id, entity_id=entity_id, actor=actor
+        )
+        return self._transport.run(call)
+
+    def trial_balance(
+        self,
+        organization_id: UUID,
+        *,
+        first_day: date | None = None,
+        last_day: date | None = None,
+        entity_id: str | None = None,
+    ) -> list[TrialBalanceLine]:
+        """Return every account over a span of days, of one entity or of all.
+
+        Both days belong to the span; without one it is open there. For owners, admins, finance and
+        server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.trial_balance(
+            organization_id, first_day=first_day, last_day=last_day, entity_id=entity_id
+        )
+        return self._transport.run(call)
+
+    def account_ledger(
+        self,
+        organization_id: UUID,
+        account_id: str,
+        *,
+        first_day: date | None = None,
+        last_day: date | None = None,
+    ) -> list[AccountLedgerLine]:
+        """Return every posting of an account over a span of days, with the balance after it.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.account_ledger(
+            organization_id, account_id, first_day=first_day, last_day=last_day
+        )
+        return self._transport.run(call)
+
+    def balance_as_of(
+        self,
+        organization_id: UUID,
+        account_id: str,
+        *,
+        day: date | None = None,
+        with_parts: bool | None = None,
+    ) -> Decimal:
+        """Return what an account had at the end of a day, in US dollars: above 0 debit.
+
+        Without a day, what it has; `with_parts` adds all accounts below it. For owners, admins,
+        finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.balance_as_of(organization_id, account_id, day=day, with_parts=with_parts)
+        return self._transport.run(call)
+
+    def income_statement(
+        self,
+        organization_id: UUID,
+        *,
+        first_day: date | None = None,
+        last_day: date | None = None,
+        entity_id: str | None = None,
+    ) -> list[StatementLine]:
+        """Return income and expenses over a span of days, their sums and the net income.
+
+        Of one entity, or of all. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.income_statement(
+            organization_id, first_day=first_day, last_day=last_day, entity_id=entity_id
+        )
+        return self._transport.run(call)
+
+    def balance_sheet(
+        self,
+        organization_id: UUID,
+        *,
+        day: date | None = None,
+        entity_id: str | None = None,
+    ) -> list[StatementLine]:
+        """Return assets, liabilities and equity at the end of a day, and their sums.
+
+        Of one entity, or of all. Income less expenses so far are the earnings in equity. For
+        owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.balance_sheet(organization_id, day=day, entity_id=entity_id)
+        return self._transport.run(call)
+
+    def entities(
+        self,
+        organization_id: UUID,
+    ) -> list[Entity]:
+        """List who keeps books within an organization, as far as the caller may see."""
+        call = calls.entities(organization_id)
+        return self._transport.run(call)
+
+    def accounts(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+    ) -> list[Account]:
+        """List the accounts that the caller may see, by code."""
+        call = calls.accounts(organization_id, entity_id=entity_id)
+        return self._transport.run(call)
+
+    def accounting_periods(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        status: str | None = None,
+    ) -> list[AccountingPeriod]:
+        """List the months that have a row and the caller may see, the last in front."""
+        call = calls.accounting_periods(organization_id, entity_id=entity_id, status=status)
+        return self._transport.run(call)
+
+    def obligations(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        active: bool | None = None,
+    ) -> list[Obligation]:
+        """List the obligations that the caller may see, what is due first in front."""
+        call = calls.obligations(organization_id, entity_id=entity_id, active=active)
+        return self._transport.run(call)
+
+    def ledger_transactions(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        transaction_id: str | None = None,
+        source_system: str | None = None,
+        external_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[LedgerTransaction]:
+        """List the transactions that the caller may see, the last day in front."""
+        call = calls.ledger_transactions(
+            organization_id,
+            entity_id=entity_id,
+            transaction_id=transaction_id,
+            source_system=source_system,
+            external_id=external_id,
+            limit=limit,
+        )
+        return self._transport.run(call)
+
+    def ledger_postings(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        transaction_id: str | None = None,
+        account_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[LedgerPosting]:
+        """List the postings that the caller may see, in the order they were made."""
+        call = calls.ledger_postings(
+            organization_id,
+            entity_id=entity_id,
+            transaction_id=transaction_id,
+            account_id=account_id,
+            limit=limit,
+        )
+        return self._transport.run(call)
+
     def assert_event(
         self,
         domain: str,
@@ -1325,6 +1839,135 @@ class Client:
     def event_revisions(self, organization_id: UUID, logical_id: UUID) -> list[Event]:
         """Return all revisions of an event of the journal, the first in front."""
         return self._transport.run(calls.event_revisions(organization_id, logical_id))
+
+    def set_policy_rule(
+        self,
+        organization_id: UUID,
+        rule_id: str,
+        threshold_amount: Decimal,
+        *,
+        priority: int | None = None,
+        tool_name: str | None = None,
+        entity_id: str | None = None,
+        transaction_category: str | None = None,
+        risk_band: str | None = None,
+        model: str | None = None,
+        velocity_limit_count: int | None = None,
+        velocity_window_seconds: int | None = None,
+        required_approvals: int | None = None,
+        allows_asserted: bool | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> PolicyRule:
+        """Set a rule about what needs approval, or another in its place; for owners and admins.
+
+        The first active rule that matches decides, by `priority` (100, lowest first) and id; what
+        is left out matches anything. Strictly above `threshold_amount` US dollars, or beyond
+        `velocity_limit_count` within `velocity_window_seconds`, as many different persons have to
+        approve as `required_approvals` says (1). Those whom a server names count only with
+        `allows_asserted`. `tool_name` is record_transaction_bundle or authorize_spend, the latter
+        also by `model`.
+        """
+        return self._transport.run(
+            calls.set_policy_rule(
+                organization_id,
+                rule_id,
+                threshold_amount,
+                priority=priority,
+                tool_name=tool_name,
+                entity_id=entity_id,
+                transaction_category=transaction_category,
+                risk_band=risk_band,
+                model=model,
+                velocity_limit_count=velocity_limit_count,
+                velocity_window_seconds=velocity_window_seconds,
+                required_approvals=required_approvals,
+                allows_asserted=allows_asserted,
+                metadata=metadata,
+            )
+        )
+
+    def retire_policy_rule(self, organization_id: UUID, rule_id: str) -> PolicyRule:
+        """Let a policy rule match nothing any more; what it has asked for still waits.
+
+        Raises:
+            UnknownId: the organization has no such rule (TS404).
+        """
+        return self._transport.run(calls.retire_policy_rule(organization_id, rule_id))
+
+    def policy_rules(
+        self, organization_id: UUID, *, active: bool | None = None
+    ) -> list[PolicyRule]:
+        """List the policy rules of an organization by priority, retired ones too by default."""
+        return self._transport.run(calls.policy_rules(organization_id, active=active))
+
+    def proposals(
+        self,
+        organization_id: UUID,
+        *,
+        status: str | None = None,
+        tool_name: str | None = None,
+        limit: int | None = None,
+    ) -> list[Proposal]:
+        """List what waits for approval, or did; what was proposed first comes first."""
+        return self._transport.run(
+            calls.proposals(organization_id, status=status, tool_name=tool_name, limit=limit)
+        )
+
+    def approval_decisions(self, organization_id: UUID, proposal_id: str) -> list[ApprovalDecision]:
+        """List who has approved or rejected a proposal, the first in front."""
+        return self._transport.run(calls.approval_decisions(organization_id, proposal_id))
+
+    def approve_proposal(
+        self,
+        organization_id: UUID,
+        proposal_id: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        correlation_id: str | None = None,
+    ) -> ApprovalOutcome:
+        """Approve a proposal; the last approval that is needed commits it.
+
+        A bundle is then booked; a call of a model may be made for 24 hours, by asking again with
+        its request id. A server says who approves (`actor`), a signed-in person does not. Nobody
+        approves what they proposed. A refusal is an answer and on record: see `ApprovalOutcome`.
+
+        Raises:
+            UnknownId: the organization has no such proposal (TS404).
+        """
+        return self._transport.run(
+            calls.approve_proposal(
+                organization_id,
+                proposal_id,
+                reason=reason,
+                actor=actor,
+                correlation_id=correlation_id,
+            )
+        )
+
+    def reject_proposal(
+        self,
+        organization_id: UUID,
+        proposal_id: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        correlation_id: str | None = None,
+    ) -> ApprovalOutcome:
+        """Reject a proposal, which ends it; whoever proposed it may take it back so.
+
+        Raises:
+            UnknownId: the organization has no such proposal (TS404).
+        """
+        return self._transport.run(
+            calls.reject_proposal(
+                organization_id,
+                proposal_id,
+                reason=reason,
+                actor=actor,
+                correlation_id=correlation_id,
+            )
+        )
 
     def record_venture_usage(
         self,
@@ -2592,6 +3235,503 @@ class AsyncClient:
         """
         return await self._transport.run(calls.get_statement(org_id, month))
 
+    async def record_transaction_bundle(
+        self,
+        organization_id: UUID,
+        bundle: Bundle,
+        *,
+        actor: str | None = None,
+    ) -> BundleResponse:
+        """Book a bundle, once however often it is sent, and return the response.
+
+        A refusal is returned too, so that the event which remembers it is kept: `error` of the
+        response is the exception to raise. Above a policy's threshold the bundle is proposed and
+        waits for approval. For owners, admins, finance and server roles, which may name
+        the `actor` they act for.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.record_transaction_bundle(organization_id, bundle, actor=actor)
+        return await self._transport.run(call)
+
+    async def reverse_transaction(
+        self,
+        organization_id: UUID,
+        transaction_id: str,
+        transaction_date: date,
+        correlation_id: str,
+        *,
+        description: str | None = None,
+        adjusting_reason_code: str | None = None,
+        override_period_lock: bool | None = None,
+        actor: str | None = None,
+    ) -> BundleResponse:
+        """Undo a transaction by a new one of the other sign, and return the response.
+
+        It is booked at `transaction_date` and linked to the transaction, which is undone once. An
+        `adjusting_reason_code` makes it an adjusting entry. It passes policy and period as any
+        bundle does. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.reverse_transaction(
+            organization_id,
+            transaction_id,
+            transaction_date,
+            correlation_id,
+            description=description,
+            adjusting_reason_code=adjusting_reason_code,
+            override_period_lock=override_period_lock,
+            actor=actor,
+        )
+        return await self._transport.run(call)
+
+    async def set_entity(
+        self,
+        organization_id: UUID,
+        code: str,
+        name: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        entity_id: str | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> Entity:
+        """Open an entity with a code of its own, or rename the one that has it.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: a blank name, or an id that is another's (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_entity(
+            organization_id,
+            code,
+            name,
+            metadata=metadata,
+            entity_id=entity_id,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return await self._transport.run(call)
+
+    async def set_account(
+        self,
+        organization_id: UUID,
+        code: str,
+        name: str,
+        account_type: str,
+        *,
+        parent_account_id: str | None = None,
+        entity_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> Account:
+        """Open an account with a code of its own, or change the one that has it.
+
+        `account_type` is asset, liability, equity, income or expense, and stays once something is
+        booked on it; a parent is of the same entity. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization, entity or parent (TS404).
+            InvalidArgument: a blank name, an unknown type, or a parent below the account (22023).
+            AppendOnly: another type for an account with postings (23001).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_account(
+            organization_id,
+            code,
+            name,
+            account_type,
+            parent_account_id=parent_account_id,
+            entity_id=entity_id,
+            metadata=metadata,
+            account_id=account_id,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return await self._transport.run(call)
+
+    async def record_balance_snapshot(
+        self,
+        organization_id: UUID,
+        source_system: str,
+        account_id: str,
+        snapshot_date: date,
+        balance: Decimal,
+        *,
+        source_artifact_id: str | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> BalanceSnapshot:
+        """Keep what others say an account had at the end of a day, in US dollars.
+
+        Stated again for the same day, it is replaced. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            InvalidArgument: no finite amount or day (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.record_balance_snapshot(
+            organization_id,
+            source_system,
+            account_id,
+            snapshot_date,
+            balance,
+            source_artifact_id=source_artifact_id,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return await self._transport.run(call)
+
+    async def compare_snapshots(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+    ) -> list[SnapshotDifference]:
+        """List balances that others stated beside those of the books.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.compare_snapshots(organization_id, entity_id=entity_id)
+        return await self._transport.run(call)
+
+    async def set_obligation(
+        self,
+        organization_id: UUID,
+        source_system: str,
+        name: str,
+        cadence: str,
+        expected_amount: Decimal,
+        next_due_date: date,
+        *,
+        account_id: str | None = None,
+        variability_flag: bool | None = None,
+        metadata: Mapping[str, object] | None = None,
+        entity_id: str | None = None,
+        active: bool | None = None,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> Obligation:
+        """State what will be due, in US dollars, or restate it: one per source, name and account.
+
+        `cadence` is monthly, annual or custom; a custom one comes again after ``interval_days`` of
+        its `metadata`. One that had ended is active again, unless `active` is false. For owners,
+        admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization, account or entity (TS404).
+            InvalidArgument: no finite amount or day, or an unknown cadence (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_obligation(
+            organization_id,
+            source_system,
+            name,
+            cadence,
+            expected_amount,
+            next_due_date,
+            account_id=account_id,
+            variability_flag=variability_flag,
+            metadata=metadata,
+            entity_id=entity_id,
+            active=active,
+            correlation_id=correlation_id,
+            actor=actor,
+        )
+        return await self._transport.run(call)
+
+    async def roll_obligations(
+        self,
+        organization_id: UUID,
+        day: date,
+        *,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> list[Obligation]:
+        """Move on what was due before a day to when it is due again, and return that.
+
+        The day of the month is kept over shorter months. For owners, admins, finance and server
+        roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.roll_obligations(
+            organization_id, day, correlation_id=correlation_id, actor=actor
+        )
+        return await self._transport.run(call)
+
+    async def close_period(
+        self,
+        organization_id: UUID,
+        period_key: str,
+        correlation_id: str,
+        *,
+        entity_id: str | None = None,
+        actor: str | None = None,
+    ) -> PeriodAnswer:
+        """Close a month (``2026-01``) of an entity: it takes adjusting entries only.
+
+        A locked one is refused: the answer says so. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            InvalidArgument: no month, or a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.close_period(
+            organization_id, period_key, correlation_id, entity_id=entity_id, actor=actor
+        )
+        return await self._transport.run(call)
+
+    async def lock_period(
+        self,
+        organization_id: UUID,
+        period_key: str,
+        correlation_id: str,
+        *,
+        entity_id: str | None = None,
+        actor: str | None = None,
+    ) -> PeriodAnswer:
+        """Lock a month (``2026-01``) of an entity for good.
+
+        It takes nothing but what overrides the lock and was approved. For owners, admins, finance
+        and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            InvalidArgument: no month, or a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.lock_period(
+            organization_id, period_key, correlation_id, entity_id=entity_id, actor=actor
+        )
+        return await self._transport.run(call)
+
+    async def reopen_period(
+        self,
+        organization_id: UUID,
+        period_key: str,
+        correlation_id: str,
+        *,
+        entity_id: str | None = None,
+        actor: str | None = None,
+    ) -> PeriodAnswer:
+        """Open a closed month (``2026-01``) of an entity again.
+
+        A locked one stays locked: the answer says so. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            InvalidArgument: no month, or a blank correlation id (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.reopen_period(
+            organization_id, period_key, correlation_id, entity_id=entity_id, actor=actor
+        )
+        return await self._transport.run(call)
+
+    async def trial_balance(
+        self,
+        organization_id: UUID,
+        *,
+        first_day: date | None = None,
+        last_day: date | None = None,
+        entity_id: str | None = None,
+    ) -> list[TrialBalanceLine]:
+        """Return every account over a span of days, of one entity or of all.
+
+        Both days belong to the span; without one it is open there. For owners, admins, finance and
+        server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.trial_balance(
+            organization_id, first_day=first_day, last_day=last_day, entity_id=entity_id
+        )
+        return await self._transport.run(call)
+
+    async def account_ledger(
+        self,
+        organization_id: UUID,
+        account_id: str,
+        *,
+        first_day: date | None = None,
+        last_day: date | None = None,
+    ) -> list[AccountLedgerLine]:
+        """Return every posting of an account over a span of days, with the balance after it.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.account_ledger(
+            organization_id, account_id, first_day=first_day, last_day=last_day
+        )
+        return await self._transport.run(call)
+
+    async def balance_as_of(
+        self,
+        organization_id: UUID,
+        account_id: str,
+        *,
+        day: date | None = None,
+        with_parts: bool | None = None,
+    ) -> Decimal:
+        """Return what an account had at the end of a day, in US dollars: above 0 debit.
+
+        Without a day, what it has; `with_parts` adds all accounts below it. For owners, admins,
+        finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.balance_as_of(organization_id, account_id, day=day, with_parts=with_parts)
+        return await self._transport.run(call)
+
+    async def income_statement(
+        self,
+        organization_id: UUID,
+        *,
+        first_day: date | None = None,
+        last_day: date | None = None,
+        entity_id: str | None = None,
+    ) -> list[StatementLine]:
+        """Return income and expenses over a span of days, their sums and the net income.
+
+        Of one entity, or of all. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.income_statement(
+            organization_id, first_day=first_day, last_day=last_day, entity_id=entity_id
+        )
+        return await self._transport.run(call)
+
+    async def balance_sheet(
+        self,
+        organization_id: UUID,
+        *,
+        day: date | None = None,
+        entity_id: str | None = None,
+    ) -> list[StatementLine]:
+        """Return assets, liabilities and equity at the end of a day, and their sums.
+
+        Of one entity, or of all. Income less expenses so far are the earnings in equity. For
+        owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or entity (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        call = calls.balance_sheet(organization_id, day=day, entity_id=entity_id)
+        return await self._transport.run(call)
+
+    async def entities(
+        self,
+        organization_id: UUID,
+    ) -> list[Entity]:
+        """List who keeps books within an organization, as far as the caller may see."""
+        call = calls.entities(organization_id)
+        return await self._transport.run(call)
+
+    async def accounts(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+    ) -> list[Account]:
+        """List the accounts that the caller may see, by code."""
+        call = calls.accounts(organization_id, entity_id=entity_id)
+        return await self._transport.run(call)
+
+    async def accounting_periods(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        status: str | None = None,
+    ) -> list[AccountingPeriod]:
+        """List the months that have a row and the caller may see, the last in front."""
+        call = calls.accounting_periods(organization_id, entity_id=entity_id, status=status)
+        return await self._transport.run(call)
+
+    async def obligations(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        active: bool | None = None,
+    ) -> list[Obligation]:
+        """List the obligations that the caller may see, what is due first in front."""
+        call = calls.obligations(organization_id, entity_id=entity_id, active=active)
+        return await self._transport.run(call)
+
+    async def ledger_transactions(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        transaction_id: str | None = None,
+        source_system: str | None = None,
+        external_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[LedgerTransaction]:
+        """List the transactions that the caller may see, the last day in front."""
+        call = calls.ledger_transactions(
+            organization_id,
+            entity_id=entity_id,
+            transaction_id=transaction_id,
+            source_system=source_system,
+            external_id=external_id,
+            limit=limit,
+        )
+        return await self._transport.run(call)
+
+    async def ledger_postings(
+        self,
+        organization_id: UUID,
+        *,
+        entity_id: str | None = None,
+        transaction_id: str | None = None,
+        account_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[LedgerPosting]:
+        """List the postings that the caller may see, in the order they were made."""
+        call = calls.ledger_postings(
+            organization_id,
+            entity_id=entity_id,
+            transaction_id=transaction_id,
+            account_id=account_id,
+            limit=limit,
+        )
+        return await self._transport.run(call)
+
     async def assert_event(
         self,
         domain: str,
@@ -2755,6 +3895,137 @@ class AsyncClient:
     async def event_revisions(self, organization_id: UUID, logical_id: UUID) -> list[Event]:
         """Return all revisions of an event of the journal, the first in front."""
         return await self._transport.run(calls.event_revisions(organization_id, logical_id))
+
+    async def set_policy_rule(
+        self,
+        organization_id: UUID,
+        rule_id: str,
+        threshold_amount: Decimal,
+        *,
+        priority: int | None = None,
+        tool_name: str | None = None,
+        entity_id: str | None = None,
+        transaction_category: str | None = None,
+        risk_band: str | None = None,
+        model: str | None = None,
+        velocity_limit_count: int | None = None,
+        velocity_window_seconds: int | None = None,
+        required_approvals: int | None = None,
+        allows_asserted: bool | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> PolicyRule:
+        """Set a rule about what needs approval, or another in its place; for owners and admins.
+
+        The first active rule that matches decides, by `priority` (100, lowest first) and id; what
+        is left out matches anything. Strictly above `threshold_amount` US dollars, or beyond
+        `velocity_limit_count` within `velocity_window_seconds`, as many different persons have to
+        approve as `required_approvals` says (1). Those whom a server names count only with
+        `allows_asserted`. `tool_name` is record_transaction_bundle or authorize_spend, the latter
+        also by `model`.
+        """
+        return await self._transport.run(
+            calls.set_policy_rule(
+                organization_id,
+                rule_id,
+                threshold_amount,
+                priority=priority,
+                tool_name=tool_name,
+                entity_id=entity_id,
+                transaction_category=transaction_category,
+                risk_band=risk_band,
+                model=model,
+                velocity_limit_count=velocity_limit_count,
+                velocity_window_seconds=velocity_window_seconds,
+                required_approvals=required_approvals,
+                allows_asserted=allows_asserted,
+                metadata=metadata,
+            )
+        )
+
+    async def retire_policy_rule(self, organization_id: UUID, rule_id: str) -> PolicyRule:
+        """Let a policy rule match nothing any more; what it has asked for still waits.
+
+        Raises:
+            UnknownId: the organization has no such rule (TS404).
+        """
+        return await self._transport.run(calls.retire_policy_rule(organization_id, rule_id))
+
+    async def policy_rules(
+        self, organization_id: UUID, *, active: bool | None = None
+    ) -> list[PolicyRule]:
+        """List the policy rules of an organization by priority, retired ones too by default."""
+        return await self._transport.run(calls.policy_rules(organization_id, active=active))
+
+    async def proposals(
+        self,
+        organization_id: UUID,
+        *,
+        status: str | None = None,
+        tool_name: str | None = None,
+        limit: int | None = None,
+    ) -> list[Proposal]:
+        """List what waits for approval, or did; what was proposed first comes first."""
+        return await self._transport.run(
+            calls.proposals(organization_id, status=status, tool_name=tool_name, limit=limit)
+        )
+
+    async def approval_decisions(
+        self, organization_id: UUID, proposal_id: str
+    ) -> list[ApprovalDecision]:
+        """List who has approved or rejected a proposal, the first in front."""
+        return await self._transport.run(calls.approval_decisions(organization_id, proposal_id))
+
+    async def approve_proposal(
+        self,
+        organization_id: UUID,
+        proposal_id: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        correlation_id: str | None = None,
+    ) -> ApprovalOutcome:
+        """Approve a proposal; the last approval that is needed commits it.
+
+        A bundle is then booked; a call of a model may be made for 24 hours, by asking again with
+        its request id. A server says who approves (`actor`), a signed-in person does not. Nobody
+        approves what they proposed. A refusal is an answer and on record: see `ApprovalOutcome`.
+
+        Raises:
+            UnknownId: the organization has no such proposal (TS404).
+        """
+        return await self._transport.run(
+            calls.approve_proposal(
+                organization_id,
+                proposal_id,
+                reason=reason,
+                actor=actor,
+                correlation_id=correlation_id,
+            )
+        )
+
+    async def reject_proposal(
+        self,
+        organization_id: UUID,
+        proposal_id: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        correlation_id: str | None = None,
+    ) -> ApprovalOutcome:
+        """Reject a proposal, which ends it; whoever proposed it may take it back so.
+
+        Raises:
+            UnknownId: the organization has no such proposal (TS404).
+        """
+        return await self._transport.run(
+            calls.reject_proposal(
+                organization_id,
+                proposal_id,
+                reason=reason,
+                actor=actor,
+                correlation_id=correlation_id,
+            )
+        )
 
     async def record_venture_usage(
         self,

@@ -72,8 +72,12 @@ class RequestConflict(TallystickError):  # noqa: N818
 class HoldClosed(TallystickError):  # noqa: N818
     """TS410: what was to change is over: a hold that was closed, a run that has ended.
 
-    Likewise a dispute to be resolved where there is none.
+    Likewise a dispute to be resolved where there is none, and a proposal that was decided.
     """
+
+
+class PeriodClosed(TallystickError):  # noqa: N818
+    """TS412: the accounting period is closed, or locked."""
 
 
 class StaleHead(TallystickError):  # noqa: N818
@@ -85,6 +89,14 @@ class Frozen(TallystickError):  # noqa: N818
 
     A run cannot be completed either while one of its holds is open.
     """
+
+
+class ApprovalNeeded(TallystickError):  # noqa: N818
+    """TS428: somebody else has to approve it first."""
+
+
+class VelocityExceeded(TallystickError):  # noqa: N818
+    """TS429: more of these were asked for than a policy lets pass in its window."""
 
 
 class InvalidArgument(TallystickError):  # noqa: N818
@@ -108,20 +120,28 @@ class SpendDenied(TallystickError):  # noqa: N818
 
     TS402 a budget, or the run for that model, does not cover it, TS404 the model has no price, or
     one nobody has checked for too long, TS410 the run has ended, TS423 the organization or a scope
-    is frozen, TS428 somebody has to approve it first.
+    is frozen, TS428 somebody has to approve it first, or has rejected it.
 
     Attributes:
         decision: the answer of `authorize_spend`.
+        request_id: what it was asked under, stated or not: with it a block is entered again, once
+            its proposal is approved.
     """
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Decision, request_id: str | None = None) -> None:
         """Turn an answer into an error."""
         reason = decision.reason or decision.decision
-        facts = {"reason": reason, "budget_id": decision.budget_id}
+        facts = {
+            "reason": reason,
+            "budget_id": decision.budget_id,
+            "proposal_id": decision.proposal_id,
+            "request_id": request_id,
+        }
         code = _CODES_OF_REASONS.get(reason, "TS402")
         super().__init__("the spend was not granted", code, _stated(facts))
-        self.args = (decision,)  # what copying and pickling call the class with
+        self.args = (decision, request_id)  # what copying and pickling call the class with
         self.decision = decision
+        self.request_id = request_id
 
 
 _CODES_OF_REASONS: Mapping[str, str] = {
@@ -132,6 +152,8 @@ _CODES_OF_REASONS: Mapping[str, str] = {
     "stale_price": "TS404",
     "frozen": "TS423",
     "needs_approval": "TS428",
+    "approval_rejected": "TS428",
+    "approval_needs_request_id": "TS428",
 }
 
 
@@ -145,8 +167,11 @@ ERRORS: Mapping[str, type[TallystickError]] = MappingProxyType(
         "TS404": UnknownId,
         "TS409": RequestConflict,
         "TS410": HoldClosed,
+        "TS412": PeriodClosed,
         "TS419": StaleHead,
         "TS423": Frozen,
+        "TS428": ApprovalNeeded,
+        "TS429": VelocityExceeded,
         "22023": InvalidArgument,
         "42501": PermissionDenied,
         "23001": AppendOnly,

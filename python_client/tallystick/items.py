@@ -1,7 +1,7 @@
-"""What a batch asks for: one frozen value per item.
+"""What is asked for as a whole: items of a batch, bundles of the books; frozen values.
 
-An argument left at None is not sent and the SQL default applies. Types are checked when the batch
-is described (`calls`), values by the database, item by item.
+An argument left at None is not sent and the SQL default applies. Types are checked when the call is
+described (`calls`), values by the database.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Mapping, Sequence
+    from datetime import date, timedelta
     from decimal import Decimal
     from uuid import UUID
 
@@ -73,3 +73,52 @@ class Settlement:
     usage: Mapping[str, int | str | bool] | None = None
     cost: Decimal | None = None
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """A leg of a bundle.
+
+    Attributes:
+        account_id: the account it changes.
+        amount: US dollars: above 0 debit, below 0 credit. Rounded half even to 4 decimals.
+        memo: a remark.
+    """
+
+    account_id: str
+    amount: Decimal
+    memo: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A transaction to be booked, in balance (`record_transaction_bundle`).
+
+    Attributes:
+        source_system: who sends it.
+        external_id: its id there: sent again, it is answered as it was.
+        transaction_date: the day it is booked at.
+        description: what it is.
+        correlation_id: what it belongs to; the event log keeps it.
+        postings: its legs, 2 or more, which sum to 0. None for a reversal, whose legs are known.
+        entity_id: in whose books; the default entity unless stated.
+        adjusting_reason_code: makes it an adjusting entry, which a closed period takes.
+        override_period_lock: asks for approval to book it in a locked period.
+        transaction_category: what policies may go by; likewise `risk_band`.
+        reverses_transaction_id: the transaction it undoes.
+        occurred_on: the day it belongs to, where that is another one.
+    """
+
+    source_system: str
+    external_id: str
+    transaction_date: date
+    description: str
+    correlation_id: str
+    postings: Sequence[Posting] | None = None
+    entity_id: str | None = None
+    adjusting_reason_code: str | None = None
+    override_period_lock: bool | None = None
+    transaction_category: str | None = None
+    risk_band: str | None = None
+    reverses_transaction_id: str | None = None
+    occurred_on: date | None = None

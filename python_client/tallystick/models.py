@@ -7,6 +7,7 @@ text forms a JSON transport delivers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from datetime import UTC, date, datetime
@@ -150,13 +151,14 @@ class Decision:
         usage_id: of a settled request, its ledger row.
         held_usd: what is held, of a settled request its cost; US dollars.
         reason: why it is denied (budget_exceeded, frozen, run_ended, model_not_in_run,
-            unpriced_model, stale_price), or over_soft_limit on a grant.
+            unpriced_model, stale_price, approval_rejected, approval_needs_request_id), or
+            over_soft_limit on a grant.
         budget_id: the budget that is the reason; None where it is none, or none that exists yet.
         remaining_usd: what that budget has left; negative when it is passed.
         resets_at: when that budget's window ends; None for a total.
         affordable_output_tokens: how long an answer the grant pays for, where prices are known.
         expires_at: when the hold ends by itself.
-        proposal_id: the approval that is needed first.
+        proposal_id: what has to be approved first, or was rejected.
     """
 
     decision: str
@@ -191,6 +193,7 @@ class Hold:
         listed_model: the name its price is listed under, where that is another one.
         price_id: the price it was estimated and will be settled by; None where a cost was stated.
         markup_id: the markup that goes with it, if any.
+        proposal_id: the approved proposal by which it was granted, whose amount it keeps within.
         created_at: when it was granted.
         expires_at: when it ends by itself.
         closed_at: when it was released or expired; None while it is open.
@@ -208,6 +211,7 @@ class Hold:
     service_tier: str | None
     price_id: UUID | None
     markup_id: UUID | None
+    proposal_id: UUID | None
     workflow_id: UUID | None
     run_id: UUID | None
     venture_id: UUID | None
@@ -466,6 +470,161 @@ class SettledItem(_BatchAnswer):
     cost: Decimal | None
     settlement: str | None
     unheld_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """Which writes need approval (`accounting.policy_rules`); None matches anything.
+
+    Attributes:
+        organization_id: the organization.
+        rule_id: its id.
+        priority: lowest first, equal ones by `rule_id`: the first rule that matches decides.
+        tool_name: record_transaction_bundle or authorize_spend.
+        entity_id: whose books.
+        transaction_category: which category of bundle; likewise `risk_band`.
+        model: of calls of models: which one, by its listed name.
+        velocity_limit_count: how many it lets pass within `velocity_window_seconds`.
+        threshold_amount: strictly above it approval is needed, US dollars.
+        required_approvals: how many different persons must approve.
+        allows_asserted: whether approvers whom a server names count.
+        active: False once it was retired.
+        metadata: whatever else is known of it.
+        created_at: when it was first set.
+        updated_at: when it was last changed.
+    """
+
+    organization_id: UUID
+    rule_id: str
+    priority: int
+    tool_name: str | None
+    entity_id: str | None
+    transaction_category: str | None
+    risk_band: str | None
+    model: str | None
+    velocity_limit_count: int | None
+    velocity_window_seconds: int | None
+    threshold_amount: Decimal
+    required_approvals: int
+    allows_asserted: bool
+    active: bool
+    metadata: Mapping[str, object]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A write that waits for approval, or did (`accounting.approval_proposals`).
+
+    Attributes:
+        organization_id: the organization.
+        proposal_id: its id, for `approve_proposal` and `reject_proposal`.
+        tool_name: the call that was made: record_transaction_bundle or authorize_spend.
+        source_system: who made it; tallystick for a call of a model.
+        external_id: its id there.
+        correlation_id: what it belongs to; of a call of a model its request id.
+        policy_threshold_amount: the threshold of the rule that asked, US dollars.
+        impact_amount: its amount, US dollars; an approved call holds no more.
+        request_payload: the request, as canonical JSON text.
+        status: proposed, rejected or committed.
+        approved_transaction_id: the transaction a bundle became.
+        entity_id: whose books.
+        matched_rule_id: the rule that asked; None where a locked period did.
+        required_approvals: how many different persons must approve, or had to.
+        proposed_by: who proposed it (user:<id> or service:<name>), and never approves it.
+        authn_method: how they are known: jwt, or asserted by a server.
+        created_at: when it was proposed.
+        decided_at: when it was committed or rejected.
+        approved_until: of an approved call: until when its request id may be used to make it.
+    """
+
+    organization_id: UUID
+    proposal_id: str
+    tool_name: str
+    source_system: str
+    external_id: str
+    correlation_id: str
+    policy_threshold_amount: Decimal
+    impact_amount: Decimal
+    request_payload: str
+    status: str
+    approved_transaction_id: str | None
+    entity_id: str
+    matched_rule_id: str | None
+    required_approvals: int
+    proposed_by: str
+    authn_method: str
+    created_at: datetime
+    decided_at: datetime | None
+    approved_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalDecision:
+    """Who approved or rejected a proposal (`accounting.approval_decisions`).
+
+    Attributes:
+        organization_id: the organization.
+        decision_id: its id.
+        proposal_id: the proposal.
+        action: approve or reject.
+        correlation_id: what it belongs to, as the caller said.
+        reason: why, if it was said.
+        approver_id: who decided: user:<id> or service:<name>.
+        authn_method: how they are known: jwt, or asserted by a server.
+        decided_at: when.
+    """
+
+    organization_id: UUID
+    decision_id: str
+    proposal_id: str
+    action: str
+    correlation_id: str
+    reason: str | None
+    approver_id: str
+    authn_method: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalOutcome:
+    """What became of a decision on a proposal (`accounting.approval_outcome`).
+
+    Attributes:
+        proposal_id: the proposal.
+        status: proposed (more have to approve it), rejected, committed; refused: the decision was
+            not taken, and the next four fields say why. The refusal is on record.
+        error_code: of a refusal its SQLSTATE, such as TS412 where the period is closed meanwhile.
+        error_message: its message.
+        facts: its facts.
+        hint: the next step.
+        approvals: how many different persons have approved it and count.
+        required_approvals: how many have to, by the policy in force.
+        transaction_id: the transaction a committed bundle became.
+        response_payload: the response to whoever makes the request again, byte for byte.
+        approved_until: of an approved call of a model: until when it may be made.
+    """
+
+    proposal_id: str
+    status: str
+    error_code: str | None
+    error_message: str | None
+    facts: Mapping[str, object] | None
+    hint: str | None
+    approvals: int | None
+    required_approvals: int | None
+    transaction_id: str | None
+    response_payload: str | None
+    approved_until: datetime | None
+
+    @property
+    def error(self) -> TallystickError | None:
+        """Why the decision was not taken, as an exception to raise; None where it was."""
+        if self.error_code is None:
+            return None
+        kind = ERRORS.get(self.error_code, TallystickError)
+        return kind(self.error_message or "", self.error_code, self.facts, self.hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1021,6 +1180,379 @@ class VentureSpend:
     simulated_cost_usd: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """Who keeps books within an organization (`accounting.entities`)."""
+
+    organization_id: UUID
+    entity_id: str
+    code: str
+    name: str
+    metadata: Mapping[str, object]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account of the books (`accounting.accounts`).
+
+    Attributes:
+        organization_id: the organization.
+        account_id: its id.
+        entity_id: whose it is.
+        code: its code, unique in the organization; `name` is what it is called.
+        account_type: asset, liability, equity, income or expense.
+        parent_account_id: the account it is part of, if any.
+        metadata: whatever else is known of it.
+        created_at: when it was opened.
+    """
+
+    organization_id: UUID
+    account_id: str
+    entity_id: str
+    code: str
+    name: str
+    account_type: str
+    parent_account_id: str | None
+    metadata: Mapping[str, object]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerTransaction:
+    """A bundle that was booked (`accounting.ledger_transactions`).
+
+    Attributes:
+        organization_id: the organization.
+        transaction_id: its id.
+        entity_id: in whose books.
+        source_system: who sent it, with its id there in `external_id`; tallystick is the system.
+        transaction_date: the day it is booked at.
+        description: what it is.
+        correlation_id: what it belongs to, as the sender says.
+        response_payload: what the sender was answered.
+        is_adjusting_entry: whether it may stand in a closed period; `adjusting_reason_code` says
+            why.
+        reverses_transaction_id: the transaction it undoes, if any.
+        occurred_on: the day it belongs to, where it came too late to be booked there.
+        recorded_at: when it was booked, by `recorded_by`.
+    """
+
+    organization_id: UUID
+    transaction_id: str
+    entity_id: str
+    source_system: str
+    external_id: str
+    transaction_date: date
+    description: str
+    correlation_id: str
+    response_payload: str
+    is_adjusting_entry: bool
+    adjusting_reason_code: str | None
+    reverses_transaction_id: str | None
+    occurred_on: date | None
+    recorded_at: datetime
+    recorded_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPosting:
+    """A leg of a transaction (`accounting.ledger_postings`).
+
+    Attributes:
+        organization_id: the organization.
+        posting_id: its id.
+        entity_id: in whose books.
+        transaction_id: the transaction, of which it is leg number `position`.
+        account_id: the account it changes.
+        amount: US dollars, 4 decimals: above 0 debit, below 0 credit.
+        currency: USD.
+        memo: a remark, if any.
+    """
+
+    organization_id: UUID
+    posting_id: str
+    entity_id: str
+    transaction_id: str
+    account_id: str
+    amount: Decimal
+    currency: str
+    memo: str | None
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleResponse:
+    """The answer to a bundle (`record_transaction_bundle`, `reverse_transaction`).
+
+    Attributes:
+        text: all of it, as the database keeps it: a retry gets it byte for byte.
+        status: committed: it is in the books. proposed: it waits for approval. rejected: it was
+            not approved. refused: it is not booked, and `error` says why.
+        correlation_id: what the bundle belongs to; of a retry, what the first one said.
+        transaction_id: what a committed bundle became.
+        posting_ids: its postings, in the order of the bundle.
+        proposal_id: what is to be approved.
+        error_code: the SQLSTATE of a refusal, or why it waits (TS428, TS429); else None.
+        error_message: the message of a refusal; likewise `facts` and `hint`.
+    """
+
+    text: str
+    status: str
+    correlation_id: str
+    transaction_id: str | None
+    posting_ids: tuple[str, ...]
+    proposal_id: str | None
+    error_code: str | None
+    error_message: str | None
+    facts: Mapping[str, object] | None
+    hint: str | None
+
+    @property
+    def error(self) -> TallystickError | None:
+        """Why it was refused, as an exception to raise; None where it was not.
+
+        A refusal is returned, because raising it could undo the event that remembers it.
+        """
+        if self.status != "refused" or self.error_code is None:
+            return None
+        kind = ERRORS.get(self.error_code, TallystickError)
+        return kind(self.error_message or "", self.error_code, self.facts, self.hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceSnapshot:
+    """A balance as others state it (`accounting.balance_snapshots`).
+
+    Attributes:
+        organization_id: the organization.
+        snapshot_id: its id.
+        entity_id: whose account it is.
+        source_system: who states it.
+        account_id: the account.
+        snapshot_date: at the end of which day.
+        balance: US dollars, 4 decimals: above 0 debit, below 0 credit.
+        currency: USD.
+        source_artifact_id: where it was read, if that is known.
+        recorded_at: when it was last stated.
+    """
+
+    organization_id: UUID
+    snapshot_id: str
+    entity_id: str
+    source_system: str
+    account_id: str
+    snapshot_date: date
+    balance: Decimal
+    currency: str
+    source_artifact_id: str | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotDifference:
+    """A balance as others state it beside that of the books (`compare_snapshots`).
+
+    Attributes:
+        snapshot_id: the snapshot; `source_system` states it.
+        entity_id: whose account it is.
+        account_id: the account, with its `code`.
+        snapshot_date: at the end of which day.
+        currency: USD.
+        stated_balance: what they state, US dollars.
+        book_balance: what the books say, US dollars.
+        difference: what they state more than the books, US dollars.
+    """
+
+    snapshot_id: str
+    entity_id: str
+    account_id: str
+    code: str
+    snapshot_date: date
+    source_system: str
+    currency: str
+    stated_balance: Decimal
+    book_balance: Decimal
+    difference: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obligation:
+    """What is expected to be due (`accounting.obligations`).
+
+    Attributes:
+        organization_id: the organization.
+        obligation_id: its id.
+        entity_id: whose it is.
+        source_system: who states it.
+        name: what it is.
+        account_id: the account it concerns, if any.
+        cadence: monthly, annual or custom.
+        expected_amount: US dollars, 4 decimals.
+        variability_flag: whether the amount varies.
+        next_due_date: when it is due next.
+        metadata: whatever else is known of it; ``interval_days`` of a custom one.
+        active: false once it is over.
+        created_at: when it was first stated.
+        updated_at: when it was last changed.
+    """
+
+    organization_id: UUID
+    obligation_id: str
+    entity_id: str
+    source_system: str
+    name: str
+    account_id: str | None
+    cadence: str
+    expected_amount: Decimal
+    variability_flag: bool
+    next_due_date: date
+    metadata: Mapping[str, object]
+    active: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountingPeriod:
+    """A month of an entity (`accounting.accounting_periods`); one without a row is open.
+
+    Attributes:
+        organization_id: the organization.
+        period_id: its id.
+        period_key: the month, as ``2026-01``.
+        entity_id: in whose books.
+        status: open; closed, it takes adjusting entries only; or locked.
+        actor_id: who changed the status last, as part of `correlation_id`.
+        closed_at: since when it is closed.
+        locked_at: since when it is locked.
+    """
+
+    organization_id: UUID
+    period_id: str
+    period_key: str
+    entity_id: str
+    status: str
+    actor_id: str | None
+    correlation_id: str | None
+    closed_at: datetime | None
+    locked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodAnswer:
+    """The answer of `close_period`, `lock_period` and `reopen_period`.
+
+    Attributes:
+        status: ok: the period is as asked; refused: it is not.
+        period_id: the period, of `entity_id` and month `period_key`.
+        period_status: what it is now: open, closed or locked.
+        closed_at: since when it is closed.
+        locked_at: since when it is locked.
+        error_code: TS412 where it was refused, as a locked period stays so; else None.
+    """
+
+    status: str
+    period_id: str
+    entity_id: str
+    period_key: str
+    period_status: str
+    closed_at: datetime | None
+    locked_at: datetime | None
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBalanceLine:
+    """An account over a span of days (`trial_balance`).
+
+    Attributes:
+        entity_id: whose account it is.
+        account_id: the account, with `code`, `name`, `account_type` and `parent_account_id`.
+        currency: USD.
+        opening_balance: what it had before the span, US dollars: above 0 debit, below 0 credit.
+        debits: what was debited in the span, US dollars.
+        credits: what was credited in it, US dollars, above 0.
+        closing_balance: what it had at its end, US dollars.
+    """
+
+    entity_id: str
+    account_id: str
+    parent_account_id: str | None
+    code: str
+    name: str
+    account_type: str
+    currency: str
+    opening_balance: Decimal
+    debits: Decimal
+    credits: Decimal
+    closing_balance: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLedgerLine:
+    """A posting of an account, with what it then had (`account_ledger`).
+
+    Attributes:
+        transaction_date: the day it is booked at.
+        transaction_id: the transaction, which `source_system` sent as `external_id`.
+        posting_id: the posting.
+        description: what the transaction is.
+        memo: a remark on the posting, if any.
+        is_adjusting_entry: whether it is an adjusting entry.
+        reverses_transaction_id: the transaction it undoes, if any.
+        currency: USD.
+        amount: US dollars: above 0 debit, below 0 credit.
+        running_balance: the balance after it, US dollars.
+    """
+
+    transaction_date: date
+    transaction_id: str
+    posting_id: str
+    source_system: str
+    external_id: str
+    description: str
+    memo: str | None
+    is_adjusting_entry: bool
+    reverses_transaction_id: str | None
+    currency: str
+    amount: Decimal
+    running_balance: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementLine:
+    """A line of an income statement or balance sheet.
+
+    Attributes:
+        section: income, expense, net_income; asset, liability, equity or liability_and_equity.
+        entity_id: whose account it is; of a sum, whose was asked for, None for all.
+        account_id: the account; None for a sum of the section.
+        parent_account_id: the account it is part of, if any.
+        code: its code; None for a sum.
+        name: its name, or what the sum is of.
+        currency: USD.
+        amount: US dollars, above 0 on the usual side of its section.
+    """
+
+    section: str
+    entity_id: str | None
+    account_id: str | None
+    parent_account_id: str | None
+    code: str | None
+    name: str
+    currency: str
+    amount: Decimal
+
+
+def to_bundle_response(value: object) -> BundleResponse:
+    """Read the response to a bundle from its text."""
+    text = to_text(value)
+    answer = json.loads(text, parse_float=Decimal)
+    absent = dict.fromkeys(columns(BundleResponse))
+    return from_row(BundleResponse, {**absent, "posting_ids": [], **answer, "text": text})
+
+
 def to_statement(value: object) -> Statement:
     """Read a statement from its document."""
     return from_row(Statement, _to_document(value))
@@ -1163,6 +1695,10 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         Usage,
         AuthorizedItem,
         SettledItem,
+        PolicyRule,
+        Proposal,
+        ApprovalDecision,
+        ApprovalOutcome,
         Finding,
         Seal,
         SealFinding,
@@ -1189,5 +1725,18 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         VentureAllocation,
         VentureProfile,
         VentureSpend,
+        Entity,
+        Account,
+        LedgerTransaction,
+        LedgerPosting,
+        BundleResponse,
+        BalanceSnapshot,
+        SnapshotDifference,
+        Obligation,
+        AccountingPeriod,
+        PeriodAnswer,
+        TrialBalanceLine,
+        AccountLedgerLine,
+        StatementLine,
     )
 }

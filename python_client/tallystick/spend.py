@@ -154,7 +154,7 @@ class _Spend:
             facts = {"request_id": self._request.request_id, "usage_id": str(decision.usage_id)}
             raise HoldClosed("the request was made and settled before", "TS410", facts)
         if not decision.granted:
-            raise SpendDenied(decision)
+            raise SpendDenied(decision, self._request.request_id)
         self._decision = decision
 
     def _leaving(self, error: BaseException | None) -> Steps[None]:

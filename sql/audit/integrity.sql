@@ -94,6 +94,10 @@ begin
     select * from private.verify_journal(v_organizations, v_since)
     union all
     select * from private.verify_ventures(v_organizations, v_since)
+    union all
+    select * from private.verify_accounting(v_organizations, v_since)
+    union all
+    select * from private.verify_approvals(v_organizations, v_since)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end

@@ -394,9 +394,12 @@ begin
     on h.organization_id = k.organization_id and h.id = k.subject_id
   left join public.venture_token_ledger as v
     on v.organization_id = k.organization_id and v.id = k.subject_id and v.is_simulation
+  left join accounting.approval_proposals as p
+    on p.organization_id = k.organization_id and p.proposal_id = k.subject_id::text
   where l.id is null
     and h.id is null
     and v.id is null
+    and p.proposal_id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')

@@ -78,8 +78,9 @@ comment on table audit.outbox is
 comment on column audit.outbox.organization_id is 'The organization it happened in.';
 comment on column audit.outbox.id is 'Time-ordered id; what a consumer may see twice has one id.';
 comment on column audit.outbox.topic is
-  'What happened: billing.low_balance or billing.critical_variance.';
-comment on column audit.outbox.subject_id is 'To what: an organization or a run.';
+  'What happened: billing.low_balance, billing.critical_variance, accounting.approval_requested or '
+  'accounting.approval_decided.';
+comment on column audit.outbox.subject_id is 'To what: an organization, a run or a proposal.';
 comment on column audit.outbox.payload is 'The facts; amounts as decimal text.';
 comment on column audit.outbox.created_at is 'When it happened.';
 comment on column audit.outbox.delivered_at is 'When it was acknowledged; null while it waits.';

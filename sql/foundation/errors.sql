@@ -30,8 +30,13 @@ from (
   ),
   (
     'TS410', 'hold_closed',
-    'it is over: the hold is no longer open, the run has ended, or the dispute is not open',
-    'Ask for a new hold with authorize_spend, or start a new run.'
+    'it is over: the hold, the run or the dispute is not open, or the proposal was decided',
+    'Ask for a new hold with authorize_spend, start a new run, or propose anew.'
+  ),
+  (
+    'TS412', 'period_closed',
+    'the accounting period is closed or locked',
+    'Book it in an open period, or as an adjusting entry; a locked one needs override and approval.'
   ),
   (
     'TS419', 'stale_head',
@@ -42,6 +47,16 @@ from (
     'TS423', 'frozen',
     'spending is frozen, or the run still has an open hold',
     'Unfreeze the organization or the scope in DETAIL; settle or release the holds of the run.'
+  ),
+  (
+    'TS428', 'approval_needed',
+    'somebody else has to approve it first',
+    'Wait until the proposal in DETAIL is approved, then ask again with the same request id.'
+  ),
+  (
+    'TS429', 'velocity_exceeded',
+    'more of these were asked for than the policy lets pass in its window',
+    'Wait until the window in DETAIL has passed, or have it approved.'
   ),
   (
     '22023', 'invalid_argument',

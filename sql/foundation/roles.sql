@@ -26,5 +26,5 @@ begin
 end
 $$;
 
-grant usage on schema private, tenancy, pricing, metering, billing, audit
+grant usage on schema private, tenancy, pricing, metering, billing, accounting, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;

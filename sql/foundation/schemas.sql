@@ -16,6 +16,7 @@ begin
       ('pricing', 'what models cost: dated prices, their names, contracts. Read only over HTTP.'),
       ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
       ('billing', 'what is paid in advance: credits, runs, their calls and what they cost.'),
+      ('accounting', 'the books: accounts, double entry, periods, approvals.'),
       ('audit', 'proof that the books agree. Read only over HTTP.')
     ) as rooms (name, purpose)
   loop

@@ -38,6 +38,12 @@ constraint variance_is_finite check (value <> 'NaN');
 comment on domain private.variance is
   'By how many percent something differs from what was expected of it.';
 
+create domain private.book_amount as numeric(24, 4)
+constraint book_amount_is_finite check (value <> 'NaN');
+
+comment on domain private.book_amount is
+  'An amount in the books: above 0 debit, below 0 credit, exact to 4 decimals.';
+
 create domain private.token_count as integer
 constraint token_count_is_not_negative check (value >= 0);
 

@@ -6,6 +6,10 @@
 -- a gather. A gather that left out overdue holds, because somebody was just working on them, does
 -- not deny: it is undone, waits for those holds and gathers again.
 --
+-- Where a policy asks for approval the attempt is undone, and there is a proposal instead; an
+-- approved one is known by the request id. What is asked for and what is granted may differ: it is
+-- what would be held that needs approval.
+--
 -- p_still_since: the caller (a batch) has gathered as of this time, and the organization stands
 -- still. That is then the time of the call, so that no further hold is overdue and none need be
 -- waited for.
@@ -34,10 +38,12 @@ declare
   v_gathers boolean := false;
   v_waits boolean := false;
   v_skipped boolean;
+  v_needs_approval boolean;
 begin
   loop
     v_now := coalesce(p_still_since, private.clock_now());
     v_skipped := false;
+    v_needs_approval := false;
     if p_request_id is not null then
       v_bound := private.find_request(v_organization_id, 'authorize', p_request_id, p_content_hash);
       if v_bound is not null then
@@ -75,6 +81,9 @@ begin
         v_organization_id, 'authorize', p_request_id, p_content_hash
       );
       return v_decision;
+    elsif p_request_id is null and p_minimum = p_hold.held_usd
+      and v_coverage.approval_above < p_minimum and private.would_need_approval(p_hold) then
+      return private.propose_spend(p_hold, null, null, null); -- denied, before anything is written
     end if;
     perform private.ensure_month(v_time);
     v_hold.id := private.uuid_v7(v_time);
@@ -123,6 +132,14 @@ begin
       ) then
         perform private.abandon_attempt();
       end if;
+      v_hold.proposal_id := null;
+      if v_coverage.approval_above < v_hold.held_usd then
+        v_hold.proposal_id := private.approval_of(v_hold, v_bound, v_now);
+        v_needs_approval := v_hold.proposal_id is null and private.needs_approval(v_hold);
+        if v_needs_approval then
+          perform private.abandon_attempt();
+        end if;
+      end if;
       if p_request_id is not null and not private.bind_request(
         v_organization_id, 'authorize', p_request_id, p_content_hash, v_hold.id, v_bound
       ) then
@@ -138,7 +155,11 @@ begin
         v_gathers := true;
     end;
 
-    if v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
+    if v_needs_approval then
+      v_decision := private.propose_spend(p_hold, p_request_id, p_content_hash, v_bound);
+      continue when v_decision.decision is null;
+      return v_decision;
+    elsif v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
       continue when p_request_id is not null and v_bound is distinct from private.find_request(
         v_organization_id, 'authorize', p_request_id, p_content_hash
       );

@@ -365,7 +365,8 @@ comment on function private.authorize_spend(
 -- application's own transaction, the hold is committed with its write, or not at all. Locks: a slot
 -- of the organization's own budget, then one of each other budget, then the request key. Idempotent
 -- by p_request_id: a retry gets the present state of what the first call did; a hold that has
--- expired or was released is admitted anew, as a new one. A denial binds nothing.
+-- expired or was released is admitted anew, as a new one. A denial binds nothing. What a policy
+-- wants approved becomes a proposal, which binds the request id: once approved, it is admitted.
 create function public.authorize_spend(
   p_organization_id uuid,
   p_model text default null,
@@ -412,8 +413,10 @@ comment on function public.authorize_spend(
   'it resets and how many output tokens would still fit; unpriced_model and stale_price mean that '
   'nobody knows what the call would cost; run_ended and model_not_in_run, that the run does not '
   'pay for it. With p_allow_partial less may be granted, down to p_minimum, else to the input and '
-  'one output token. For members who may spend, as themselves, and server roles. Errors: 22023, '
-  '42501, TS404, TS409.';
+  'one output token. Where a policy rule wants it approved the answer is needs_approval, with a '
+  'proposal: once that is approved, ask again with the same p_request_id, within 24 hours; '
+  'approval_needs_request_id, if there was none. For members who may spend, as themselves, and '
+  'server roles. Errors: 22023, 42501, TS404, TS409.';
 
 -- The same question without a lock and without a hold: for GET, replicas and previews.
 create function public.estimate_spend(
@@ -472,6 +475,10 @@ begin
     return private.with_affordable_tokens(private.denied_as_exceeded(v_coverage), v_estimate);
   end if;
   v_hold.held_usd := least(v_estimate.cost, v_coverage.remaining);
+  if v_coverage.approval_above < v_hold.held_usd and private.would_need_approval(v_hold) then
+    v_decision.decision := 'needs_approval';
+    return v_decision;
+  end if;
   return private.with_affordable_tokens(
     private.granted(v_hold, v_keys, v_hold.held_usd), v_estimate
   );

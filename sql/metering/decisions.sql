@@ -17,14 +17,14 @@ create type metering.spend_decision as (
 comment on type metering.spend_decision is 'The answer of authorize_spend and estimate_spend.';
 comment on column metering.spend_decision.decision is
   'granted: the money is held. denied: it is not. settled: the request was already made and '
-  'settled. needs_approval is reserved.';
+  'settled. needs_approval: somebody has to approve it; then ask again with the same request id.';
 comment on column metering.spend_decision.hold_id is 'The hold to settle or release; granted.';
 comment on column metering.spend_decision.usage_id is 'The usage a settled request became.';
 comment on column metering.spend_decision.held_usd is
   'US dollars held, as decimal text; of a settled request, what it cost.';
 comment on column metering.spend_decision.reason is
-  'denied: budget_exceeded, frozen, run_ended, model_not_in_run, unpriced_model or stale_price. '
-  'granted: over_soft_limit, or null.';
+  'denied: budget_exceeded, frozen, run_ended, model_not_in_run, unpriced_model, stale_price, '
+  'approval_rejected or approval_needs_request_id. granted: over_soft_limit, or null.';
 comment on column metering.spend_decision.budget_id is
   'The budget that decided; null where the organization is frozen, or credits were not enough to '
   'open the draw of the day.';
@@ -37,7 +37,8 @@ comment on column metering.spend_decision.affordable_output_tokens is
   'denial from what is left. Null where no price is known or output is free.';
 comment on column metering.spend_decision.expires_at is
   'From then on the hold''s money is free for others.';
-comment on column metering.spend_decision.proposal_id is 'Reserved for approvals.';
+comment on column metering.spend_decision.proposal_id is
+  'needs_approval: what is to be approved. denied: what was rejected.';
 
 -- Tags: up to 16 texts by name. A tag's budget is found by key=value, so both stay short.
 create function private.assert_tags(p_argument text, p_tags jsonb)
@@ -348,12 +349,12 @@ $$;
 comment on function private.granted(metering.holds, text[], numeric) is
   'The decision for an open hold; with scope keys, soft limits are looked at.';
 
--- What a retried request finds: its open hold, or what became of it. Its decision is null where it
--- is to be admitted anew: the hold was released or has expired, whether or not anybody took its
--- money.
+-- What a retried request finds: its open hold, or what became of it, or its proposal. Its decision
+-- is null where it is to be admitted anew: the hold was released or has expired, whether or not
+-- anybody took its money; or the proposal was approved.
 create function private.present_decision(
   p_organization_id uuid,
-  p_hold_id uuid,
+  p_subject_id uuid,
   p_now timestamptz
 )
 returns metering.spend_decision
@@ -367,23 +368,28 @@ declare
 begin
   select * into v_hold
   from metering.holds as h
-  where h.organization_id = p_organization_id and h.id = p_hold_id;
+  where h.organization_id = p_organization_id and h.id = p_subject_id;
   if v_hold.state = 'open' and v_hold.expires_at > p_now then
     return private.granted(v_hold, private.scope_keys_of(v_hold));
   elsif v_hold.id is null then
     select 'settled', l.id, trim_scale(l.cost)::text
     into v_decision.decision, v_decision.usage_id, v_decision.held_usd
     from public.ai_usage_ledger as l
-    where l.organization_id = p_organization_id and l.id = p_hold_id;
+    where l.organization_id = p_organization_id and l.id = p_subject_id;
+    if v_decision.decision is null then
+      return private.decision_of_proposal(p_organization_id, p_subject_id);
+    end if;
   end if;
   return v_decision;
 end
 $$;
 
 comment on function private.present_decision(uuid, uuid, timestamptz) is
-  'The decision a retried request gets: granted, settled, or null where it is admitted anew.';
+  'The decision a retried request gets: granted, settled, needs_approval, denied where that was '
+  'rejected, or null where it is admitted anew.';
 
--- True where a hold ended without a settlement: released, expired, or forgotten since.
+-- True where a hold ended without a settlement: released, expired, or forgotten since. Also for
+-- what is no hold but a proposal.
 create function private.is_over(p_organization_id uuid, p_hold_id uuid)
 returns boolean
 language plpgsql

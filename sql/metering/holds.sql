@@ -348,6 +348,10 @@ begin
         ) then
           perform private.abandon_attempt();
         end if;
+        if v_hold.proposal_id is not null
+          or v_coverage.approval_above < v_hold.held_usd + v_additional then
+          perform private.assert_within_approval(v_hold, v_hold.held_usd + v_additional);
+        end if;
         v_hold.budget_ids := v_coverage.budget_ids;
         v_hold.slots := v_coverage.slots;
         v_hold.config_version := v_coverage.config_version;
@@ -414,7 +418,7 @@ comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
   'dollars, or both, and returns it. A retry with the same p_request_id extends once. For server '
   'roles. Errors: 22023, TS402 where a budget has not enough left or credits cannot pay for more, '
   'TS404, TS409, TS410 for a hold that is no longer open, TS423 where the organization or a scope '
-  'is frozen.';
+  'is frozen, TS428 where the hold would pass what was approved or needs no approval.';
 
 -- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
 -- for this. Organization by organization, leaving out holds somebody is working on and

@@ -77,6 +77,7 @@ create type private.coverage as (
   config_version integer,
   time_zone text,
   grantable numeric,
+  approval_above numeric,
   latest_window timestamptz,
   has_workflow boolean,
   is_prepaid boolean,
@@ -92,9 +93,9 @@ create type private.coverage as (
 
 comment on type private.coverage is
   'Budgets of a call in the order of their locks and a slot of each; the least those slots can '
-  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest: '
-  'whether the organization pays in advance, and then has neither run nor draw to pay for it, or a '
-  'run that may not call the model.';
+  'grant without approval: null without a limit, -1 where only a gather can tell. From a survey '
+  'also the rest: above which amount a call may need approval, whether the organization pays in '
+  'advance, and then has neither run nor draw to pay for it, or a run that may not call the model.';
 
 -- Reads what covers a call, with the caller's own slot of each budget, and whether that is all
 -- plain: nothing frozen, closed, soft or in another window than p_time, and somebody pays for it.
@@ -141,7 +142,7 @@ begin
           and (b.enforcement = 'hard' or b.limit_usd is null)
           and (b.prepaid_since > p_time) is not true
           and (b.only_model is null or 'model:' || b.only_model = any(p_scope_keys))
-          then s.available_usd::numeric
+          then least(s.available_usd::numeric, b.approval_above_usd)
         else -1
       end as grantable
     from metering.budgets as b
@@ -210,6 +211,7 @@ begin
     array_agg(t.slot) filter (where t.is_present),
     max(t.config_version),
     min(t.time_zone),
+    max(t.approval_above_usd),
     greatest(max(t.window_start), max(t.prepaid_since)),
     bool_or(t.is_workflow),
     bool_or(t.prepaid_since <= p_time),
@@ -223,8 +225,8 @@ begin
     array_agg(t.resets_at) filter (where t.is_present)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid,
-    v_coverage.prepaid_since, v_is_funded, v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
+    v_coverage.approval_above, v_coverage.latest_window, v_coverage.has_workflow,
+    v_coverage.is_prepaid, v_coverage.prepaid_since, v_is_funded, v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
     v_remaining, v_resets_at
   from (
     select
@@ -236,6 +238,7 @@ begin
       b.is_funded,
       coalesce('model:' || b.only_model = any(p_scope_keys), b.only_model is null) is false
       as excludes_model,
+      b.approval_above_usd,
       b.prepaid_since,
       v_backend % b.slot_count as slot,
       s.config_version,

@@ -23,6 +23,7 @@ create table metering.holds (
   tags jsonb not null default '{}',
   price_id uuid,
   markup_id uuid,
+  proposal_id uuid,
   budget_ids uuid[] not null,
   slots smallint[] not null,
   config_version integer not null,
@@ -68,6 +69,9 @@ comment on column metering.holds.price_id is
   'pricing.prices or pricing.contract_prices. Null where a cost was stated.';
 comment on column metering.holds.markup_id is
   'The row of pricing.markups that goes with it, if any.';
+comment on column metering.holds.proposal_id is
+  'The approved proposal by which it was granted, whose amount it may not exceed; null where none '
+  'was needed.';
 comment on column metering.holds.budget_ids is
   'The budgets it was taken from, the organization''s own first, the others by id.';
 comment on column metering.holds.slots is 'Through which slot of each of budget_ids.';
@@ -154,7 +158,7 @@ comment on column metering.request_keys.request_id is
 comment on column metering.request_keys.content_hash is
   'SHA-256 over the caller''s arguments: the same id with other content is refused (TS409).';
 comment on column metering.request_keys.subject_id is
-  'What the request made: the id of the hold, of the usage or of the run.';
+  'What the request made: the id of the hold, of the usage, of the run or of the proposal.';
 comment on column metering.request_keys.created_at is 'When the request first had an effect.';
 
 create type metering.settlement as enum ('on_hold', 'after_hold', 'without_hold');

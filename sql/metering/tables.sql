@@ -51,6 +51,7 @@ create table metering.budgets (
   time_zone text,
   frozen_at timestamptz,
   prepaid_since timestamptz,
+  approval_above_usd private.usd,
   is_funded boolean not null default false,
   only_model private.label,
   excess_usd private.usd_sum not null default 0,
@@ -76,6 +77,8 @@ create table metering.budgets (
   check ((scope = 'draw') = (draw_day is not null) and (scope <> 'draw' or time_window = 'day')),
   constraint budgets_prepaid_is_said_of_the_organization
   check (prepaid_since is null or id = organization_id),
+  constraint budgets_approval_is_said_of_the_organization
+  check (approval_above_usd is null or id = organization_id),
   constraint budgets_credits_fund_runs_and_draws
   check (is_funded = (scope = 'draw') or scope = 'run' and is_funded and id::text = scope_id),
   constraint budgets_only_model_is_said_of_funded_runs
@@ -126,6 +129,9 @@ comment on column metering.budgets.frozen_at is
 comment on column metering.budgets.prepaid_since is
   'On the organization''s own budget: since when it pays in advance, so that each call needs a run '
   'or a draw to pay for it. Null where it does not.';
+comment on column metering.budgets.approval_above_usd is
+  'On the organization''s own budget: above which amount a call may need approval, US dollars: the '
+  'least that its policy rules say; the rules decide. Null where none is about calls of models.';
 comment on column metering.budgets.is_funded is
   'True for that of a run or draw: its limit is what is reserved for it from credits.';
 comment on column metering.budgets.only_model is

@@ -20,6 +20,7 @@ begin
       ('pricing', 'what models cost: dated prices, their names, contracts. Read only over HTTP.'),
       ('metering', 'the hot path: workflows, budgets and their slots, keys, rollups.'),
       ('billing', 'what is paid in advance: credits, runs, their calls and what they cost.'),
+      ('accounting', 'the books: accounts, double entry, periods, approvals.'),
       ('audit', 'proof that the books agree. Read only over HTTP.')
     ) as rooms (name, purpose)
   loop
@@ -65,7 +66,7 @@ begin
 end
 $$;
 
-grant usage on schema private, tenancy, pricing, metering, billing, audit
+grant usage on schema private, tenancy, pricing, metering, billing, accounting, audit
 to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
 
 -- sql/foundation/types.sql
@@ -109,6 +110,12 @@ constraint variance_is_finite check (value <> 'NaN');
 
 comment on domain private.variance is
   'By how many percent something differs from what was expected of it.';
+
+create domain private.book_amount as numeric(24, 4)
+constraint book_amount_is_finite check (value <> 'NaN');
+
+comment on domain private.book_amount is
+  'An amount in the books: above 0 debit, below 0 credit, exact to 4 decimals.';
 
 create domain private.token_count as integer
 constraint token_count_is_not_negative check (value >= 0);
@@ -164,8 +171,13 @@ from (
   ),
   (
     'TS410', 'hold_closed',
-    'it is over: the hold is no longer open, the run has ended, or the dispute is not open',
-    'Ask for a new hold with authorize_spend, or start a new run.'
+    'it is over: the hold, the run or the dispute is not open, or the proposal was decided',
+    'Ask for a new hold with authorize_spend, start a new run, or propose anew.'
+  ),
+  (
+    'TS412', 'period_closed',
+    'the accounting period is closed or locked',
+    'Book it in an open period, or as an adjusting entry; a locked one needs override and approval.'
   ),
   (
     'TS419', 'stale_head',
@@ -176,6 +188,16 @@ from (
     'TS423', 'frozen',
     'spending is frozen, or the run still has an open hold',
     'Unfreeze the organization or the scope in DETAIL; settle or release the holds of the run.'
+  ),
+  (
+    'TS428', 'approval_needed',
+    'somebody else has to approve it first',
+    'Wait until the proposal in DETAIL is approved, then ask again with the same request id.'
+  ),
+  (
+    'TS429', 'velocity_exceeded',
+    'more of these were asked for than the policy lets pass in its window',
+    'Wait until the window in DETAIL has passed, or have it approved.'
   ),
   (
     '22023', 'invalid_argument',

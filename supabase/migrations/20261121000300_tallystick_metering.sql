@@ -55,6 +55,7 @@ create table metering.budgets (
   time_zone text,
   frozen_at timestamptz,
   prepaid_since timestamptz,
+  approval_above_usd private.usd,
   is_funded boolean not null default false,
   only_model private.label,
   excess_usd private.usd_sum not null default 0,
@@ -80,6 +81,8 @@ create table metering.budgets (
   check ((scope = 'draw') = (draw_day is not null) and (scope <> 'draw' or time_window = 'day')),
   constraint budgets_prepaid_is_said_of_the_organization
   check (prepaid_since is null or id = organization_id),
+  constraint budgets_approval_is_said_of_the_organization
+  check (approval_above_usd is null or id = organization_id),
   constraint budgets_credits_fund_runs_and_draws
   check (is_funded = (scope = 'draw') or scope = 'run' and is_funded and id::text = scope_id),
   constraint budgets_only_model_is_said_of_funded_runs
@@ -130,6 +133,9 @@ comment on column metering.budgets.frozen_at is
 comment on column metering.budgets.prepaid_since is
   'On the organization''s own budget: since when it pays in advance, so that each call needs a run '
   'or a draw to pay for it. Null where it does not.';
+comment on column metering.budgets.approval_above_usd is
+  'On the organization''s own budget: above which amount a call may need approval, US dollars: the '
+  'least that its policy rules say; the rules decide. Null where none is about calls of models.';
 comment on column metering.budgets.is_funded is
   'True for that of a run or draw: its limit is what is reserved for it from credits.';
 comment on column metering.budgets.only_model is
@@ -219,6 +225,7 @@ create table metering.holds (
   tags jsonb not null default '{}',
   price_id uuid,
   markup_id uuid,
+  proposal_id uuid,
   budget_ids uuid[] not null,
   slots smallint[] not null,
   config_version integer not null,
@@ -264,6 +271,9 @@ comment on column metering.holds.price_id is
   'pricing.prices or pricing.contract_prices. Null where a cost was stated.';
 comment on column metering.holds.markup_id is
   'The row of pricing.markups that goes with it, if any.';
+comment on column metering.holds.proposal_id is
+  'The approved proposal by which it was granted, whose amount it may not exceed; null where none '
+  'was needed.';
 comment on column metering.holds.budget_ids is
   'The budgets it was taken from, the organization''s own first, the others by id.';
 comment on column metering.holds.slots is 'Through which slot of each of budget_ids.';
@@ -350,7 +360,7 @@ comment on column metering.request_keys.request_id is
 comment on column metering.request_keys.content_hash is
   'SHA-256 over the caller''s arguments: the same id with other content is refused (TS409).';
 comment on column metering.request_keys.subject_id is
-  'What the request made: the id of the hold, of the usage or of the run.';
+  'What the request made: the id of the hold, of the usage, of the run or of the proposal.';
 comment on column metering.request_keys.created_at is 'When the request first had an effect.';
 
 create type metering.settlement as enum ('on_hold', 'after_hold', 'without_hold');
@@ -562,6 +572,7 @@ create type private.coverage as (
   config_version integer,
   time_zone text,
   grantable numeric,
+  approval_above numeric,
   latest_window timestamptz,
   has_workflow boolean,
   is_prepaid boolean,
@@ -577,9 +588,9 @@ create type private.coverage as (
 
 comment on type private.coverage is
   'Budgets of a call in the order of their locks and a slot of each; the least those slots can '
-  'grant: null without a limit, -1 where only a gather can tell. From a survey also the rest: '
-  'whether the organization pays in advance, and then has neither run nor draw to pay for it, or a '
-  'run that may not call the model.';
+  'grant without approval: null without a limit, -1 where only a gather can tell. From a survey '
+  'also the rest: above which amount a call may need approval, whether the organization pays in '
+  'advance, and then has neither run nor draw to pay for it, or a run that may not call the model.';
 
 -- Reads what covers a call, with the caller's own slot of each budget, and whether that is all
 -- plain: nothing frozen, closed, soft or in another window than p_time, and somebody pays for it.
@@ -626,7 +637,7 @@ begin
           and (b.enforcement = 'hard' or b.limit_usd is null)
           and (b.prepaid_since > p_time) is not true
           and (b.only_model is null or 'model:' || b.only_model = any(p_scope_keys))
-          then s.available_usd::numeric
+          then least(s.available_usd::numeric, b.approval_above_usd)
         else -1
       end as grantable
     from metering.budgets as b
@@ -695,6 +706,7 @@ begin
     array_agg(t.slot) filter (where t.is_present),
     max(t.config_version),
     min(t.time_zone),
+    max(t.approval_above_usd),
     greatest(max(t.window_start), max(t.prepaid_since)),
     bool_or(t.is_workflow),
     bool_or(t.prepaid_since <= p_time),
@@ -708,8 +720,8 @@ begin
     array_agg(t.resets_at) filter (where t.is_present)
   into
     v_coverage.budget_ids, v_coverage.slots, v_coverage.config_version, v_coverage.time_zone,
-    v_coverage.latest_window, v_coverage.has_workflow, v_coverage.is_prepaid,
-    v_coverage.prepaid_since, v_is_funded, v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
+    v_coverage.approval_above, v_coverage.latest_window, v_coverage.has_workflow,
+    v_coverage.is_prepaid, v_coverage.prepaid_since, v_is_funded, v_coverage.excludes_model, v_coverage.is_frozen, v_coverage.has_soft_limit, v_draws,
     v_remaining, v_resets_at
   from (
     select
@@ -721,6 +733,7 @@ begin
       b.is_funded,
       coalesce('model:' || b.only_model = any(p_scope_keys), b.only_model is null) is false
       as excludes_model,
+      b.approval_above_usd,
       b.prepaid_since,
       v_backend % b.slot_count as slot,
       s.config_version,
@@ -2548,14 +2561,14 @@ create type metering.spend_decision as (
 comment on type metering.spend_decision is 'The answer of authorize_spend and estimate_spend.';
 comment on column metering.spend_decision.decision is
   'granted: the money is held. denied: it is not. settled: the request was already made and '
-  'settled. needs_approval is reserved.';
+  'settled. needs_approval: somebody has to approve it; then ask again with the same request id.';
 comment on column metering.spend_decision.hold_id is 'The hold to settle or release; granted.';
 comment on column metering.spend_decision.usage_id is 'The usage a settled request became.';
 comment on column metering.spend_decision.held_usd is
   'US dollars held, as decimal text; of a settled request, what it cost.';
 comment on column metering.spend_decision.reason is
-  'denied: budget_exceeded, frozen, run_ended, model_not_in_run, unpriced_model or stale_price. '
-  'granted: over_soft_limit, or null.';
+  'denied: budget_exceeded, frozen, run_ended, model_not_in_run, unpriced_model, stale_price, '
+  'approval_rejected or approval_needs_request_id. granted: over_soft_limit, or null.';
 comment on column metering.spend_decision.budget_id is
   'The budget that decided; null where the organization is frozen, or credits were not enough to '
   'open the draw of the day.';
@@ -2568,7 +2581,8 @@ comment on column metering.spend_decision.affordable_output_tokens is
   'denial from what is left. Null where no price is known or output is free.';
 comment on column metering.spend_decision.expires_at is
   'From then on the hold''s money is free for others.';
-comment on column metering.spend_decision.proposal_id is 'Reserved for approvals.';
+comment on column metering.spend_decision.proposal_id is
+  'needs_approval: what is to be approved. denied: what was rejected.';
 
 -- Tags: up to 16 texts by name. A tag's budget is found by key=value, so both stay short.
 create function private.assert_tags(p_argument text, p_tags jsonb)
@@ -2879,12 +2893,12 @@ $$;
 comment on function private.granted(metering.holds, text[], numeric) is
   'The decision for an open hold; with scope keys, soft limits are looked at.';
 
--- What a retried request finds: its open hold, or what became of it. Its decision is null where it
--- is to be admitted anew: the hold was released or has expired, whether or not anybody took its
--- money.
+-- What a retried request finds: its open hold, or what became of it, or its proposal. Its decision
+-- is null where it is to be admitted anew: the hold was released or has expired, whether or not
+-- anybody took its money; or the proposal was approved.
 create function private.present_decision(
   p_organization_id uuid,
-  p_hold_id uuid,
+  p_subject_id uuid,
   p_now timestamptz
 )
 returns metering.spend_decision
@@ -2898,23 +2912,28 @@ declare
 begin
   select * into v_hold
   from metering.holds as h
-  where h.organization_id = p_organization_id and h.id = p_hold_id;
+  where h.organization_id = p_organization_id and h.id = p_subject_id;
   if v_hold.state = 'open' and v_hold.expires_at > p_now then
     return private.granted(v_hold, private.scope_keys_of(v_hold));
   elsif v_hold.id is null then
     select 'settled', l.id, trim_scale(l.cost)::text
     into v_decision.decision, v_decision.usage_id, v_decision.held_usd
     from public.ai_usage_ledger as l
-    where l.organization_id = p_organization_id and l.id = p_hold_id;
+    where l.organization_id = p_organization_id and l.id = p_subject_id;
+    if v_decision.decision is null then
+      return private.decision_of_proposal(p_organization_id, p_subject_id);
+    end if;
   end if;
   return v_decision;
 end
 $$;
 
 comment on function private.present_decision(uuid, uuid, timestamptz) is
-  'The decision a retried request gets: granted, settled, or null where it is admitted anew.';
+  'The decision a retried request gets: granted, settled, needs_approval, denied where that was '
+  'rejected, or null where it is admitted anew.';
 
--- True where a hold ended without a settlement: released, expired, or forgotten since.
+-- True where a hold ended without a settlement: released, expired, or forgotten since. Also for
+-- what is no hold but a proposal.
 create function private.is_over(p_organization_id uuid, p_hold_id uuid)
 returns boolean
 language plpgsql
@@ -3331,6 +3350,10 @@ comment on function private.cost_call(metering.holds, private.measurement, numer
 -- a gather. A gather that left out overdue holds, because somebody was just working on them, does
 -- not deny: it is undone, waits for those holds and gathers again.
 --
+-- Where a policy asks for approval the attempt is undone, and there is a proposal instead; an
+-- approved one is known by the request id. What is asked for and what is granted may differ: it is
+-- what would be held that needs approval.
+--
 -- p_still_since: the caller (a batch) has gathered as of this time, and the organization stands
 -- still. That is then the time of the call, so that no further hold is overdue and none need be
 -- waited for.
@@ -3359,10 +3382,12 @@ declare
   v_gathers boolean := false;
   v_waits boolean := false;
   v_skipped boolean;
+  v_needs_approval boolean;
 begin
   loop
     v_now := coalesce(p_still_since, private.clock_now());
     v_skipped := false;
+    v_needs_approval := false;
     if p_request_id is not null then
       v_bound := private.find_request(v_organization_id, 'authorize', p_request_id, p_content_hash);
       if v_bound is not null then
@@ -3400,6 +3425,9 @@ begin
         v_organization_id, 'authorize', p_request_id, p_content_hash
       );
       return v_decision;
+    elsif p_request_id is null and p_minimum = p_hold.held_usd
+      and v_coverage.approval_above < p_minimum and private.would_need_approval(p_hold) then
+      return private.propose_spend(p_hold, null, null, null); -- denied, before anything is written
     end if;
     perform private.ensure_month(v_time);
     v_hold.id := private.uuid_v7(v_time);
@@ -3448,6 +3476,14 @@ begin
       ) then
         perform private.abandon_attempt();
       end if;
+      v_hold.proposal_id := null;
+      if v_coverage.approval_above < v_hold.held_usd then
+        v_hold.proposal_id := private.approval_of(v_hold, v_bound, v_now);
+        v_needs_approval := v_hold.proposal_id is null and private.needs_approval(v_hold);
+        if v_needs_approval then
+          perform private.abandon_attempt();
+        end if;
+      end if;
       if p_request_id is not null and not private.bind_request(
         v_organization_id, 'authorize', p_request_id, p_content_hash, v_hold.id, v_bound
       ) then
@@ -3463,7 +3499,11 @@ begin
         v_gathers := true;
     end;
 
-    if v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
+    if v_needs_approval then
+      v_decision := private.propose_spend(p_hold, p_request_id, p_content_hash, v_bound);
+      continue when v_decision.decision is null;
+      return v_decision;
+    elsif v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
       continue when p_request_id is not null and v_bound is distinct from private.find_request(
         v_organization_id, 'authorize', p_request_id, p_content_hash
       );
@@ -3850,7 +3890,8 @@ comment on function private.authorize_spend(
 -- application's own transaction, the hold is committed with its write, or not at all. Locks: a slot
 -- of the organization's own budget, then one of each other budget, then the request key. Idempotent
 -- by p_request_id: a retry gets the present state of what the first call did; a hold that has
--- expired or was released is admitted anew, as a new one. A denial binds nothing.
+-- expired or was released is admitted anew, as a new one. A denial binds nothing. What a policy
+-- wants approved becomes a proposal, which binds the request id: once approved, it is admitted.
 create function public.authorize_spend(
   p_organization_id uuid,
   p_model text default null,
@@ -3897,8 +3938,10 @@ comment on function public.authorize_spend(
   'it resets and how many output tokens would still fit; unpriced_model and stale_price mean that '
   'nobody knows what the call would cost; run_ended and model_not_in_run, that the run does not '
   'pay for it. With p_allow_partial less may be granted, down to p_minimum, else to the input and '
-  'one output token. For members who may spend, as themselves, and server roles. Errors: 22023, '
-  '42501, TS404, TS409.';
+  'one output token. Where a policy rule wants it approved the answer is needs_approval, with a '
+  'proposal: once that is approved, ask again with the same p_request_id, within 24 hours; '
+  'approval_needs_request_id, if there was none. For members who may spend, as themselves, and '
+  'server roles. Errors: 22023, 42501, TS404, TS409.';
 
 -- The same question without a lock and without a hold: for GET, replicas and previews.
 create function public.estimate_spend(
@@ -3957,6 +4000,10 @@ begin
     return private.with_affordable_tokens(private.denied_as_exceeded(v_coverage), v_estimate);
   end if;
   v_hold.held_usd := least(v_estimate.cost, v_coverage.remaining);
+  if v_coverage.approval_above < v_hold.held_usd and private.would_need_approval(v_hold) then
+    v_decision.decision := 'needs_approval';
+    return v_decision;
+  end if;
   return private.with_affordable_tokens(
     private.granted(v_hold, v_keys, v_hold.held_usd), v_estimate
   );
@@ -5012,6 +5059,10 @@ begin
         ) then
           perform private.abandon_attempt();
         end if;
+        if v_hold.proposal_id is not null
+          or v_coverage.approval_above < v_hold.held_usd + v_additional then
+          perform private.assert_within_approval(v_hold, v_hold.held_usd + v_additional);
+        end if;
         v_hold.budget_ids := v_coverage.budget_ids;
         v_hold.slots := v_coverage.slots;
         v_hold.config_version := v_coverage.config_version;
@@ -5078,7 +5129,7 @@ comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
   'dollars, or both, and returns it. A retry with the same p_request_id extends once. For server '
   'roles. Errors: 22023, TS402 where a budget has not enough left or credits cannot pay for more, '
   'TS404, TS409, TS410 for a hold that is no longer open, TS423 where the organization or a scope '
-  'is frozen.';
+  'is frozen, TS428 where the hold would pass what was approved or needs no approval.';
 
 -- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
 -- for this. Organization by organization, leaving out holds somebody is working on and

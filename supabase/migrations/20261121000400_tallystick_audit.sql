@@ -82,8 +82,9 @@ comment on table audit.outbox is
 comment on column audit.outbox.organization_id is 'The organization it happened in.';
 comment on column audit.outbox.id is 'Time-ordered id; what a consumer may see twice has one id.';
 comment on column audit.outbox.topic is
-  'What happened: billing.low_balance or billing.critical_variance.';
-comment on column audit.outbox.subject_id is 'To what: an organization or a run.';
+  'What happened: billing.low_balance, billing.critical_variance, accounting.approval_requested or '
+  'accounting.approval_decided.';
+comment on column audit.outbox.subject_id is 'To what: an organization, a run or a proposal.';
 comment on column audit.outbox.payload is 'The facts; amounts as decimal text.';
 comment on column audit.outbox.created_at is 'When it happened.';
 comment on column audit.outbox.delivered_at is 'When it was acknowledged; null while it waits.';
@@ -1440,9 +1441,12 @@ begin
     on h.organization_id = k.organization_id and h.id = k.subject_id
   left join public.venture_token_ledger as v
     on v.organization_id = k.organization_id and v.id = k.subject_id and v.is_simulation
+  left join accounting.approval_proposals as p
+    on p.organization_id = k.organization_id and p.proposal_id = k.subject_id::text
   where l.id is null
     and h.id is null
     and v.id is null
+    and p.proposal_id is null
     and k.operation not in ('start_run', 'extend_run')
     and (
       k.operation in ('record', 'settle')
@@ -1553,6 +1557,10 @@ begin
     select * from private.verify_journal(v_organizations, v_since)
     union all
     select * from private.verify_ventures(v_organizations, v_since)
+    union all
+    select * from private.verify_accounting(v_organizations, v_since)
+    union all
+    select * from private.verify_approvals(v_organizations, v_since)
   ) as f
   order by f.check_name, f.organization_id, f.subject;
 end

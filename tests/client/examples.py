@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from tallystick import Settlement, SpendRequest, calls
+from tallystick import Bundle, Posting, Settlement, SpendRequest, calls
 
 ORGANIZATION = UUID("00000000-0000-7000-8000-000000000001")
 WORKFLOW = UUID("00000000-0000-7000-8000-000000000002")
@@ -20,6 +20,7 @@ TASK = UUID("00000000-0000-7000-8000-000000000009")
 STEP = UUID("00000000-0000-7000-8000-00000000000a")
 EVENT = UUID("00000000-0000-7000-8000-00000000000b")
 REVISION = UUID("00000000-0000-7000-8000-00000000000c")
+PROPOSAL = UUID("00000000-0000-7000-8000-00000000000d")
 
 ABOUT: dict[str, Any] = {
     "model": "gpt-4o",
@@ -346,6 +347,203 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "venture_profiles": {"organization_id": ORGANIZATION, "venture_id": VENTURE},
     "venture_spend": {"organization_id": ORGANIZATION, "venture_id": VENTURE},
+    "set_policy_rule": {
+        "organization_id": ORGANIZATION,
+        "rule_id": "large-calls",
+        "threshold_amount": Decimal("2.5"),
+        "priority": 10,
+        "tool_name": "authorize_spend",
+        "entity_id": "entity-default",
+        "transaction_category": "rent",
+        "risk_band": "high",
+        "model": "gpt-4o",
+        "velocity_limit_count": 5,
+        "velocity_window_seconds": 60,
+        "required_approvals": 2,
+        "allows_asserted": True,
+        "metadata": {"why": "dear"},
+    },
+    "retire_policy_rule": {"organization_id": ORGANIZATION, "rule_id": "large-calls"},
+    "policy_rules": {"organization_id": ORGANIZATION, "active": True},
+    "proposals": {
+        "organization_id": ORGANIZATION,
+        "status": "proposed",
+        "tool_name": "authorize_spend",
+        "limit": 50,
+    },
+    "approval_decisions": {"organization_id": ORGANIZATION, "proposal_id": str(PROPOSAL)},
+    "approve_proposal": {
+        "organization_id": ORGANIZATION,
+        "proposal_id": str(PROPOSAL),
+        "reason": "needed",
+        "actor": "zoe",
+        "correlation_id": "ticket-1",
+    },
+    "reject_proposal": {
+        "organization_id": ORGANIZATION,
+        "proposal_id": str(PROPOSAL),
+        "reason": "too dear",
+        "actor": "zoe",
+        "correlation_id": "ticket-1",
+    },
+    "record_transaction_bundle": {
+        "organization_id": ORGANIZATION,
+        "bundle": Bundle(
+            source_system="shop",
+            external_id="invoice-1",
+            transaction_date=date(2026, 1, 31),
+            description="Invoice",
+            correlation_id="order-1",
+            postings=[
+                Posting(account_id="cash", amount=Decimal("1E+1"), memo="by card"),
+                Posting(account_id="sales", amount=Decimal("-10.00")),
+            ],
+            entity_id="sub",
+            adjusting_reason_code="late",
+            override_period_lock=True,
+            transaction_category="rent",
+            risk_band="high",
+            reverses_transaction_id="transaction-1",
+            occurred_on=date(2025, 12, 31),
+        ),
+        "actor": "zoe",
+    },
+    "reverse_transaction": {
+        "organization_id": ORGANIZATION,
+        "transaction_id": "transaction-1",
+        "transaction_date": date(2026, 1, 31),
+        "correlation_id": "order-1",
+        "description": "Cancelled",
+        "adjusting_reason_code": "late",
+        "override_period_lock": True,
+        "actor": "zoe",
+    },
+    "set_entity": {
+        "organization_id": ORGANIZATION,
+        "code": "SUB",
+        "name": "Subsidiary",
+        "metadata": {"country": "DE"},
+        "entity_id": "sub",
+        "correlation_id": "setup",
+        "actor": "zoe",
+    },
+    "set_account": {
+        "organization_id": ORGANIZATION,
+        "code": "1010",
+        "name": "Bank",
+        "account_type": "asset",
+        "parent_account_id": "cash",
+        "entity_id": "sub",
+        "metadata": {"iban": "DE"},
+        "account_id": "bank",
+        "correlation_id": "setup",
+        "actor": "zoe",
+    },
+    "record_balance_snapshot": {
+        "organization_id": ORGANIZATION,
+        "source_system": "bank",
+        "account_id": "bank",
+        "snapshot_date": date(2026, 1, 31),
+        "balance": Decimal("10.5"),
+        "source_artifact_id": "statement-1",
+        "correlation_id": "import-1",
+        "actor": "zoe",
+    },
+    "compare_snapshots": {"organization_id": ORGANIZATION, "entity_id": "sub"},
+    "set_obligation": {
+        "organization_id": ORGANIZATION,
+        "source_system": "lease",
+        "name": "Rent",
+        "cadence": "custom",
+        "expected_amount": Decimal(100),
+        "next_due_date": date(2026, 1, 31),
+        "account_id": "rent",
+        "variability_flag": True,
+        "metadata": {"interval_days": 14},
+        "entity_id": "sub",
+        "active": True,
+        "correlation_id": "setup",
+        "actor": "zoe",
+    },
+    "roll_obligations": {
+        "organization_id": ORGANIZATION,
+        "day": date(2026, 2, 1),
+        "correlation_id": "daily",
+        "actor": "zoe",
+    },
+    "close_period": {
+        "organization_id": ORGANIZATION,
+        "period_key": "2026-01",
+        "correlation_id": "closing",
+        "entity_id": "sub",
+        "actor": "zoe",
+    },
+    "lock_period": {
+        "organization_id": ORGANIZATION,
+        "period_key": "2026-01",
+        "correlation_id": "closing",
+        "entity_id": "sub",
+        "actor": "zoe",
+    },
+    "reopen_period": {
+        "organization_id": ORGANIZATION,
+        "period_key": "2026-01",
+        "correlation_id": "closing",
+        "entity_id": "sub",
+        "actor": "zoe",
+    },
+    "trial_balance": {
+        "organization_id": ORGANIZATION,
+        "first_day": date(2026, 1, 1),
+        "last_day": date(2026, 1, 31),
+        "entity_id": "sub",
+    },
+    "account_ledger": {
+        "organization_id": ORGANIZATION,
+        "account_id": "cash",
+        "first_day": date(2026, 1, 1),
+        "last_day": date(2026, 1, 31),
+    },
+    "balance_as_of": {
+        "organization_id": ORGANIZATION,
+        "account_id": "cash",
+        "day": date(2026, 1, 31),
+        "with_parts": True,
+    },
+    "income_statement": {
+        "organization_id": ORGANIZATION,
+        "first_day": date(2026, 1, 1),
+        "last_day": date(2026, 1, 31),
+        "entity_id": "sub",
+    },
+    "balance_sheet": {
+        "organization_id": ORGANIZATION,
+        "day": date(2026, 1, 31),
+        "entity_id": "sub",
+    },
+    "entities": {"organization_id": ORGANIZATION},
+    "accounts": {"organization_id": ORGANIZATION, "entity_id": "sub"},
+    "accounting_periods": {
+        "organization_id": ORGANIZATION,
+        "entity_id": "sub",
+        "status": "closed",
+    },
+    "obligations": {"organization_id": ORGANIZATION, "entity_id": "sub", "active": True},
+    "ledger_transactions": {
+        "organization_id": ORGANIZATION,
+        "entity_id": "sub",
+        "transaction_id": "transaction-1",
+        "source_system": "shop",
+        "external_id": "invoice-1",
+        "limit": 50,
+    },
+    "ledger_postings": {
+        "organization_id": ORGANIZATION,
+        "entity_id": "sub",
+        "transaction_id": "transaction-1",
+        "account_id": "cash",
+        "limit": 50,
+    },
     "acknowledge_events": {"organization_id": ORGANIZATION, "ids": (EVENT,)},
     "create_organization": {"name": "Acme", "time_zone": "Europe/Berlin"},
     "verify_integrity": {"organization_id": ORGANIZATION, "full": True},
@@ -369,6 +567,15 @@ SENT_RATES: list[dict[str, Any]] = [
     {"input_tokens": "2.5", "output_tokens": "10"},
     {"above_input_tokens": 200000, "input_tokens": "5", "output_tokens": "20"},
 ]
+SENT_BUNDLE = (
+    '{"source_system": "shop", "external_id": "invoice-1", "transaction_date": "2026-01-31", '
+    '"description": "Invoice", "correlation_id": "order-1", "entity_id": "sub", '
+    '"is_adjusting_entry": true, "adjusting_reason_code": "late", "override_period_lock": true, '
+    '"transaction_category": "rent", "risk_band": "high", '
+    '"reverses_transaction_id": "transaction-1", "occurred_on": "2025-12-31", '
+    '"postings": [{"account_id": "cash", "amount": "10", "memo": "by card"}, '
+    '{"account_id": "sales", "amount": "-10.00"}]}'
+)
 SENT: dict[str, list[dict[str, Any]]] = {
     "authorize_spend_batch": [
         {

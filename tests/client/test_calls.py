@@ -17,6 +17,7 @@ from tests.client.examples import (
     READS,
     RUN,
     SENT,
+    SENT_BUNDLE,
     SENT_RATES,
     USER,
     WORKFLOW,
@@ -49,6 +50,8 @@ def test_a_call_names_its_function_and_every_argument(name: str) -> None:
         given["items"] = SENT[name]
     if "rates" in given:
         given["rates"] = SENT_RATES
+    if "bundle" in given:
+        given["bundle"] = SENT_BUNDLE
     assert list(made.arguments.values()) == list(given.values())
     assert all(argument.startswith("p_") for argument in made.arguments)
 

@@ -13,7 +13,8 @@ EXPOSED = """
 select n.nspname, p.proname, coalesce(p.proargnames[1:p.pronargs], '{}')
 from pg_proc as p
 join pg_namespace as n on n.oid = p.pronamespace
-where n.nspname in ('public', 'metering', 'pricing', 'billing', 'tenancy', 'audit')
+where n.nspname in ('public', 'metering', 'pricing', 'billing', 'accounting', 'tenancy',
+                    'audit')
   and p.prorettype <> 'trigger'::regtype
   and not exists (
     select from pg_depend as d

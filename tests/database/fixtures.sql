@@ -264,3 +264,95 @@ begin
   return v_ended;
 end
 $$;
+
+-- Opens accounts, one of each type, whose ids are their names; bank is part of cash.
+create function tests.chart(p_organization_id uuid)
+returns void
+language plpgsql
+as $$
+begin
+  perform accounting.set_account(
+    p_organization_id, c.code, initcap(c.id), c.account_type, c.parent, p_account_id => c.id
+  )
+  from (
+    values
+    ('1000', 'cash', 'asset', null), ('1010', 'bank', 'asset', 'cash'),
+    ('2000', 'loan', 'liability', null), ('3000', 'capital', 'equity', null),
+    ('4000', 'sales', 'income', null), ('5000', 'rent', 'expense', null)
+  ) as c (code, id, account_type, parent);
+end
+$$;
+
+-- A request for a bundle of two postings, with whatever else is stated.
+create function tests.request(
+  p_external_id text,
+  p_amount numeric default 10,
+  p_date date default '2026-01-15',
+  p_debit text default 'cash',
+  p_credit text default 'sales',
+  p_more jsonb default '{}'
+)
+returns text
+language sql
+as $$
+  select (
+    jsonb_build_object(
+      'source_system', 'test', 'external_id', p_external_id, 'transaction_date', p_date,
+      'description', 'Test', 'correlation_id', 'c-' || p_external_id,
+      'postings', jsonb_build_array(
+        jsonb_build_object('account_id', p_debit, 'amount', p_amount::text),
+        jsonb_build_object('account_id', p_credit, 'amount', (-p_amount)::text)
+      )
+    ) || p_more
+  )::text
+$$;
+
+-- Records a bundle of two postings and returns the response.
+create function tests.post(
+  p_organization_id uuid,
+  p_external_id text,
+  p_amount numeric default 10,
+  p_date date default '2026-01-15',
+  p_debit text default 'cash',
+  p_credit text default 'sales',
+  p_more jsonb default '{}'
+)
+returns jsonb
+language sql
+as $$
+  select accounting.record_transaction_bundle(
+    p_organization_id,
+    tests.request(p_external_id, p_amount, p_date, p_debit, p_credit, p_more)
+  )::jsonb
+$$;
+
+-- Leaves a rule, a proposal and a decision on it. There are accounts.
+create function tests.ask_for_approval(p_organization_id uuid)
+returns void
+language plpgsql
+as $$
+begin
+  perform accounting.set_policy_rule(
+    p_organization_id, 'rule', 1000, p_tool_name => 'record_transaction_bundle'
+  );
+  perform accounting.approve_proposal(
+    p_organization_id, tests.post(p_organization_id, 'large', 2000) ->> 'proposal_id',
+    p_actor => 'somebody'
+  );
+end
+$$;
+
+-- Leaves a row in every table of the books.
+create function tests.keep_books(p_organization_id uuid)
+returns void
+language plpgsql
+as $$
+begin
+  perform tests.chart(p_organization_id);
+  perform tests.post(p_organization_id, 'first');
+  perform accounting.record_balance_snapshot(p_organization_id, 'bank', 'cash', '2026-01-31', 10);
+  perform accounting.set_obligation(
+    p_organization_id, 'lease', 'Rent', 'monthly', 3, '2026-01-31', 'rent'
+  );
+end
+$$;

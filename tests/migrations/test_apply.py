@@ -68,3 +68,24 @@ def test_another_migration_under_our_version_is_named_and_nothing_is_applied(
     with bare_database.connect() as connection:
         found = connection.execute("select to_regclass('old'), to_regclass('new')").fetchone()
     assert found == ("old", None)
+
+
+def test_organizations_that_are_there_already_get_their_books(
+    bare_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = migrations.available()
+    names = [each.name for each in everything]
+    before = everything[: names.index("tallystick_accounting")]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "available", lambda: before)
+        migrations.apply(bare_database.url())
+    with bare_database.connect(autocommit=True) as connection:
+        connection.execute("insert into tenancy.organizations (name) values ('Old')")
+        migrations.apply(bare_database.url())
+        connection.execute("insert into tenancy.organizations (name) values ('New')")
+        born = connection.execute(
+            "select o.name, e.entity_id, e.code from tenancy.organizations as o"
+            " join accounting.entities as e on e.organization_id = o.id order by o.name"
+        ).fetchall()
+        assert connection.execute("select * from audit.verify_integrity()").fetchall() == []
+    assert born == [("New", "entity-default", "DEFAULT"), ("Old", "entity-default", "DEFAULT")]

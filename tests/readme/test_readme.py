@@ -98,7 +98,7 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_sql_example_prints_what_is_shown(database: Database, tmp_path: Path, place: int) -> None:
     """Each SQL example gives the output printed below it, digit by digit."""
     example, shown = blocks("sql")[place], blocks("text")[place]

@@ -45,6 +45,7 @@ class Organization:
     run: UUID
     event: UUID
     voided: UUID
+    proposal: UUID
     people: dict[str, UUID] = field(default_factory=dict)
 
     @property
@@ -59,6 +60,7 @@ class Organization:
             "run": self.run,
             "event": self.event,
             "voided": self.voided,
+            "proposal": self.proposal,
         }
 
 
@@ -119,6 +121,12 @@ def open_organization(owner: Connection, name: str) -> Organization:
         voided,
         organization,
     )
+    owner.execute("select tests.keep_books(%s)", (organization,))
+    owner.execute("select tests.ask_for_approval(%s)", (organization,))
+    proposal = one(
+        "select proposal_id::uuid from accounting.approval_proposals where organization_id = %s",
+        organization,
+    )
     one("select tests.price('m')")
     one(
         "select id from pricing.set_price("
@@ -126,7 +134,9 @@ def open_organization(owner: Connection, name: str) -> Organization:
         organization,
     )
     one("select id from pricing.set_markup(%s, 25)", organization)
-    return Organization(organization, workflow, venture, budget, hold, run, event, voided, people)
+    return Organization(
+        organization, workflow, venture, budget, hold, run, event, voided, proposal, people
+    )
 
 
 @pytest.fixture
@@ -417,6 +427,50 @@ TENANT_CALLS = [
     "select private.dispute_reconciliation({run}, 'why', null)",
     "select private.dispute_reconciliation({run}, 'why', {org})",
     "select private.dispute_reconciliation({run}, 'why', {own})",
+    "select accounting.record_transaction_bundle({org}, tests.request('aimed'))",
+    "select private.record_bundle({org}, tests.request('aimed'), null)",
+    "select accounting.reverse_transaction({org}, 'no', '2026-02-01', 'c')",
+    "select accounting.set_entity({org}, 'NEW', 'New')",
+    "select private.set_entity({org}, 'NEW', 'New', '{{}}', null, null, null)",
+    "select accounting.set_account({org}, 'NEW', 'New', 'asset')",
+    "select private.set_account({org}, 'NEW', 'New', 'asset', null, 'entity-default', '{{}}', "
+    "null, null, null)",
+    "select accounting.record_balance_snapshot({org}, 'x', 'cash', '2026-01-01', 1)",
+    "select private.record_balance_snapshot({org}, 'x', 'cash', '2026-01-01', 1, null, null, null)",
+    "select accounting.set_obligation({org}, 'x', 'x', 'custom', 1, '2026-01-01')",
+    "select private.set_obligation({org}, 'x', 'x', 'custom', 1, '2026-01-01', null, false, "
+    "'{{}}', null, true, null, null)",
+    "select accounting.roll_obligations({org}, '2020-01-01')",
+    "select private.roll_obligations({org}, '2020-01-01', null, null)",
+    "select accounting.close_period({org}, '2020-01', 'c')",
+    "select accounting.reopen_period({org}, '2020-01', 'c')",
+    "select accounting.lock_period({org}, '2020-01', 'c')",
+    "select private.move_period({org}, '2020-02', 'locked', 'c', 'entity-default', null)",
+    "select accounting.trial_balance({org})",
+    "select accounting.account_ledger({org}, 'cash')",
+    "select accounting.balance_as_of({org}, 'cash')",
+    "select accounting.income_statement({org})",
+    "select accounting.balance_sheet({org})",
+    "select accounting.compare_snapshots({org})",
+    "select private.assert_reader({org})",
+    "select private.entity_of({org}, 'cash')",
+    "select private.account_sums({org}, null, null, null)",
+    "select accounting.set_policy_rule({org}, 'rule', 1)",
+    "select private.set_policy_rule({org}, 'rule', 1, 1, null, null, null, null, null, null, null, "
+    "1, false, '{{}}')",
+    "select accounting.retire_policy_rule({org}, 'rule')",
+    "select private.retire_policy_rule({org}, 'rule')",
+    "select accounting.approve_proposal({org}, {proposal}::text)",
+    "select accounting.approve_proposal({own}, {proposal}::text)",
+    "select accounting.reject_proposal({org}, {proposal}::text)",
+    "select accounting.reject_proposal({own}, {proposal}::text)",
+    "select private.decide_proposal({org}, {proposal}::text, 'approve', null, null, null)",
+    "select private.decide_proposal({own}, {proposal}::text, 'reject', null, null, null)",
+    "select private.find_policy_rule({org}, 'record_transaction_bundle', null, null, null)",
+    "select private.rule_for_spend(jsonb_populate_record(null::metering.holds, "
+    "jsonb_build_object('organization_id', {org})))",
+    "select private.would_need_approval(jsonb_populate_record(null::metering.holds, "
+    "jsonb_build_object('organization_id', {org}, 'held_usd', 1)))",
     "select public.check_workflow_cost_limit({workflow}, 0)",
     "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {org})",
     "select public.check_workflow_cost_limit({workflow}, 0, 1.00, {own})",
@@ -483,8 +537,10 @@ PURE = {
     "private.estimate_at",
     "private.estimated_cost",
     "private.granted_limit",
+    "private.policy_decision_of",
     "private.scope_keys",
     "private.scope_keys_of",
+    "private.uses_in_window",
     "private.uuid_v7_time",
     "private.with_affordable_tokens",
 }
@@ -522,7 +578,7 @@ def test_the_list_above_names_every_function_a_member_can_aim_at_somebody(
         """
     ).fetchall()
     named = {match for call in TENANT_CALLS for match in re.findall(r"(\w+\.\w+)\(", call)}
-    named = {name for name in named if not name.startswith("auth.")}
+    named = {name for name in named if not name.startswith(("auth.", "tests."))}
     assert {name for (name,) in aimable} - PURE == named
 
 
@@ -580,7 +636,8 @@ def test_a_member_sees_no_foreign_row_anywhere(
                 f"select distinct {tenant} from {relation} where {tenant} is not null"
             ).fetchall()
             # A receipt is its owner's.
-            expected = [] if ".ledger_" in relation else [(home.id,)]
+            is_receipt = relation.startswith(("public.ledger_", "private.ledger_"))
+            expected = [] if is_receipt else [(home.id,)]
             assert seen == expected, relation
         assert connection.execute("select id from tenancy.organizations").fetchall() == [(home.id,)]
         assert connection.execute("select user_id from tenancy.profiles").fetchall() == [

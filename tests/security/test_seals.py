@@ -73,6 +73,19 @@ LEDGERS = [
         f'{{"usage_id": "{UUID(int=7)}"}}',
     ),
     Ledger(
+        "accounting.ledger_transactions", "organization_id", "transaction_id",
+        "description = description || ' '", "correlation_id", "recorded_at",
+        '{"external_id": "x", "reverses_transaction_id": null}',
+    ),
+    Ledger(
+        "accounting.ledger_postings", "organization_id", "posting_id",
+        "amount = amount + 0.0001", "amount", None, '{"position": 9}',
+    ),
+    Ledger(
+        "accounting.approval_decisions", "organization_id", "decision_id",
+        "reason = reason || ' '", "reason", "decided_at", '{"approver_id": "service:x"}',
+    ),
+    Ledger(
         "audit.event_log", "organization_id", "event_id",
         "actor_id = coalesce(actor_id, '') || ' '", "output_hash", "event_timestamp",
     ),

@@ -1,7 +1,9 @@
 """Rows in every ledger there is."""
 
+import json
 from decimal import Decimal
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
 import psycopg
 
@@ -51,6 +53,7 @@ def fill(connection: psycopg.Connection, organization: str) -> None:
             "select from public.record_venture_usage(%s, 1, 'agent', 'm', 1, 2, %s)",
             (venture, Decimal(cost)),
         )
+    _keep_books(connection, organization)
     for event in ("paid", "refunded"):
         connection.execute(
             "select from public.ledger_assert_v0('payments', %s, p_owner_user_id => %s,"
@@ -59,6 +62,50 @@ def fill(connection: psycopg.Connection, organization: str) -> None:
         )
 
 
-def _one(connection: psycopg.Connection, query: str, *arguments: object) -> UUID:
-    value: UUID = connection.execute(query, arguments).fetchall()[0][0]
-    return value
+def _keep_books(connection: psycopg.Connection, organization: str) -> None:
+    """Post two bundles and approve a third by two persons."""
+    for code, name, kind in (("1000", "cash", "asset"), ("4000", "sales", "income")):
+        connection.execute(
+            "select from accounting.set_account(%s, %s, %s, %s, p_account_id => %s)",
+            (organization, code, name, kind, name),
+        )
+    connection.execute(
+        "select from accounting.set_policy_rule(%s, 'large', 1000, p_required_approvals => 2,"
+        " p_tool_name => 'record_transaction_bundle', p_allows_asserted => true)",
+        (organization,),
+    )
+    for amount in ("10", "20"):
+        _post(connection, organization, amount)
+    proposal = _post(connection, organization, "2000")["proposal_id"]
+    for approver in ("anna", "bela"):
+        connection.execute(
+            "select from accounting.approve_proposal(%s, %s, p_reason => %s, p_actor => %s)",
+            (organization, proposal, f"{approver} agrees", approver),
+        )
+
+
+def _post(connection: psycopg.Connection, organization: str, amount: str) -> dict[str, str]:
+    request = {
+        "source_system": "shop",
+        "external_id": str(uuid4()),
+        "transaction_date": "2026-01-15",
+        "description": f"a sale of {amount}",
+        "correlation_id": str(uuid4()),
+        "postings": [
+            {"account_id": "cash", "amount": amount},
+            {"account_id": "sales", "amount": f"-{amount}"},
+        ],
+    }
+    answer: dict[str, str] = json.loads(
+        _one(
+            connection,
+            "select accounting.record_transaction_bundle(%s, %s)",
+            organization,
+            json.dumps(request),
+        )
+    )
+    return answer
+
+
+def _one(connection: psycopg.Connection, query: str, *arguments: object) -> Any:
+    return connection.execute(query, arguments).fetchall()[0][0]

@@ -6,7 +6,9 @@ from typing import NoReturn
 import psycopg
 import typer
 
+from tallystick.cli.approvals import approvals
 from tallystick.cli.audit import audit
+from tallystick.cli.books import books
 from tallystick.cli.budgets import budgets
 from tallystick.cli.credits import credits_
 from tallystick.cli.demo import demo
@@ -47,7 +49,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
-for group in (budgets, holds, prices, credits_, runs, journal, ventures, audit):
+for group in (budgets, holds, prices, credits_, runs, journal, ventures, approvals, books, audit):
     app.add_typer(group)
 
 

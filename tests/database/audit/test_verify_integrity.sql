@@ -1,6 +1,6 @@
 -- Whoever owns the tables can break anything: every check is broken once, and named.
 begin;
-select plan(107);
+select plan(123);
 
 insert into tenancy.organizations (id, name, time_zone) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme', 'Asia/Kathmandu'),
@@ -586,30 +586,30 @@ select is_empty(
 
 -- Ventures -----------------------------------------------------------------------------------------
 
--- F has a venture with shares, real usage, a simulation, and a row that was removed.
-insert into tenancy.organizations (id, name) values ('f0000000-0000-4000-8000-000000000000', 'Fox');
+-- It has a venture with shares, real usage, a simulation, and a row that was removed.
+insert into tenancy.organizations (id, name) values ('70000000-0000-4000-8000-000000000000', 'Fox');
 insert into tenancy.ventures (organization_id, id, name) values
-('f0000000-0000-4000-8000-000000000000', 'f0000000-0000-4000-8000-000000000001', 'Rocket');
+('70000000-0000-4000-8000-000000000000', '70000000-0000-4000-8000-000000000001', 'Rocket');
 select tests.cap(
-  'f0000000-0000-4000-8000-000000000000', 'venture', 'f0000000-0000-4000-8000-000000000001',
+  '70000000-0000-4000-8000-000000000000', 'venture', '70000000-0000-4000-8000-000000000001',
   'month', 10
 );
 select (metering.allocate_venture_budget(
-  'f0000000-0000-4000-8000-000000000000', 'f0000000-0000-4000-8000-000000000001', 'standard', 60
+  '70000000-0000-4000-8000-000000000000', '70000000-0000-4000-8000-000000000001', 'standard', 60
 )).standard_pct;
 select (record_venture_usage(
-  'f0000000-0000-4000-8000-000000000001', 3, 'a', 'm', 10, 5, 0.5, p_is_simulation => s,
+  '70000000-0000-4000-8000-000000000001', 3, 'a', 'm', 10, 5, 0.5, p_is_simulation => s,
   p_request_id => s::text
 )).cost_usd
 from unnest(array[true, false]) as s;
 select tests.freeze_clock('2033-03-11 12:00+00');
 insert into venture_token_ledger (id, venture_id, lifecycle_stage, agent_type, is_simulation) values
-('f0000000-0000-4000-8000-000000000002', 'f0000000-0000-4000-8000-000000000001', 1, 'a', true);
+('70000000-0000-4000-8000-000000000002', '70000000-0000-4000-8000-000000000001', 1, 'a', true);
 select tests.freeze_clock('2040-03-11 12:00+00');
-delete from venture_token_ledger where id = 'f0000000-0000-4000-8000-000000000002';
+delete from venture_token_ledger where id = '70000000-0000-4000-8000-000000000002';
 select tests.freeze_clock('2026-03-12 12:00+00');
 select is_empty(
-  $$select * from audit.verify_integrity('f0000000-0000-4000-8000-000000000000')$$,
+  $$select * from audit.verify_integrity('70000000-0000-4000-8000-000000000000')$$,
   'nothing is wrong with what ventures use'
 );
 
@@ -625,7 +625,7 @@ begin
   begin
     execute p_break;
     select array_agg(distinct f.check_name order by f.check_name) into v_found
-    from audit.verify_integrity('f0000000-0000-4000-8000-000000000000') as f;
+    from audit.verify_integrity('70000000-0000-4000-8000-000000000000') as f;
     raise exception using errcode = 'TS000';
   exception when sqlstate 'TS000' then
     null;
@@ -672,8 +672,8 @@ select pg_temp.uses(
 select pg_temp.uses(
   $$insert into venture_token_ledger (
       id, organization_id, venture_id, lifecycle_stage, agent_type, tokens_total, is_simulation
-    ) values ('f0000000-0000-4000-8000-000000000002', 'f0000000-0000-4000-8000-000000000000',
-      'f0000000-0000-4000-8000-000000000001', 1, 'a', 0, true)$$,
+    ) values ('70000000-0000-4000-8000-000000000002', '70000000-0000-4000-8000-000000000000',
+      '70000000-0000-4000-8000-000000000001', 1, 'a', 0, true)$$,
   array['tombstone_is_of_a_removed_row'], 'a row that was removed and is there again'
 );
 select pg_temp.uses(
@@ -711,7 +711,142 @@ select set_has(
   'every check of ventures was broken'
 );
 select is_empty(
-  $$select * from audit.verify_integrity('f0000000-0000-4000-8000-000000000000')$$,
+  $$select * from audit.verify_integrity('70000000-0000-4000-8000-000000000000')$$,
+  'and mended again'
+);
+
+-- The books.
+insert into tenancy.organizations (id, name) values
+('f0000000-0000-4000-8000-000000000000', 'Foxtrot'),
+('f0000000-0000-4000-8000-000000000001', 'Golf');
+select tests.chart('f0000000-0000-4000-8000-000000000000');
+select tests.post('f0000000-0000-4000-8000-000000000000', v.id, p_date => v.day) ->> 'status'
+from (
+  values ('first', '2026-01-15'::date), ('undone', '2026-02-15'), ('locked', '2026-03-15')
+) as v (id, day);
+select accounting.reverse_transaction(
+  organization_id, transaction_id, '2026-04-15', 'undo'
+)::jsonb ->> 'status'
+from accounting.ledger_transactions where external_id = 'undone';
+select (
+  accounting.close_period('f0000000-0000-4000-8000-000000000000', '2026-01', 'c')
+).period_status;
+select (
+  accounting.lock_period('f0000000-0000-4000-8000-000000000000', '2026-03', 'c')
+).period_status;
+set constraints all immediate;
+select is_empty(
+  $$select f.* from audit.verify_integrity('f0000000-0000-4000-8000-000000000000') as f$$,
+  'nothing is wrong with the books'
+);
+alter table accounting.ledger_transactions disable trigger user;
+alter table accounting.ledger_postings disable trigger user;
+alter table accounting.accounts disable trigger user;
+create temp table books_found (check_name text);
+create function pg_temp.cooks(p_break text, p_expected text[], p_description text)
+returns text language plpgsql as $$
+declare
+  v_found text[];
+begin
+  begin
+    execute p_break;
+    select array_agg(distinct f.check_name order by f.check_name) into v_found
+    from unnest(array[
+      'f0000000-0000-4000-8000-000000000000', 'f0000000-0000-4000-8000-000000000001'
+    ]::uuid[]) as o (id), audit.verify_integrity(o.id) as f;
+    raise exception using errcode = 'TS000';
+  exception when sqlstate 'TS000' then
+    null;
+  end;
+  insert into books_found select unnest(v_found);
+  return extensions.is(v_found, p_expected, p_description);
+end
+$$;
+create temp view first_posting as
+select p.*
+from accounting.ledger_postings as p
+inner join accounting.ledger_transactions as t using (organization_id, transaction_id)
+where t.external_id = 'first' and p.position = 1
+  and t.organization_id = 'f0000000-0000-4000-8000-000000000000';
+select pg_temp.cooks(
+  $$update accounting.ledger_postings as p set amount = p.amount + 0.0001
+    from first_posting as f where f.posting_id = p.posting_id$$,
+  array['transaction_is_balanced'], 'a debit that is too high'
+);
+select pg_temp.cooks(
+  $$delete from accounting.ledger_postings as p
+    using first_posting as f where f.posting_id = p.posting_id$$,
+  array['transaction_has_its_response', 'transaction_is_balanced'], 'a posting that is gone'
+);
+select pg_temp.cooks(
+  $$delete from accounting.ledger_postings as p
+    using first_posting as f where f.transaction_id = p.transaction_id$$,
+  array['transaction_has_its_response', 'transaction_is_balanced'], 'all of them'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_transactions as t set response_payload = r.text,
+      output_hash = encode(sha256(convert_to(r.text, 'UTF8')), 'hex')
+    from (values ('{}')) as r (text) where t.external_id = 'first'
+      and t.organization_id = 'f0000000-0000-4000-8000-000000000000'$$,
+  array['transaction_has_its_response'], 'another response'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_transactions as t set response_payload = null, output_hash = null
+    where t.external_id = 'first' and t.organization_id = 'f0000000-0000-4000-8000-000000000000'$$,
+  array['transaction_has_its_response'], 'none'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_transactions as t set input_hash = repeat('0', 64)
+    where t.external_id = 'first' and t.organization_id = 'f0000000-0000-4000-8000-000000000000'$$,
+  array['transaction_has_its_event', 'transaction_has_its_response'], 'another request'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_postings as p set account_id = 'bank'
+    from accounting.ledger_transactions as t
+    where t.transaction_id = p.transaction_id and t.source_system = 'reversal'
+      and p.account_id = 'cash'$$,
+  array['reversal_undoes_its_transaction'], 'a reversal of something else'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_transactions as t set recorded_at = t.recorded_at + interval '1 day'
+    where t.external_id = 'first'$$,
+  array['closed_period_takes_what_may_pass'], 'something new in a closed month'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_transactions as t set recorded_at = t.recorded_at + interval '1 day',
+      is_adjusting_entry = true, adjusting_reason_code = 'x'
+    where t.external_id = 'first'$$,
+  null, 'an adjusting entry may'
+);
+select pg_temp.cooks(
+  $$update accounting.ledger_transactions as t set recorded_at = t.recorded_at + interval '1 day',
+      is_adjusting_entry = true, adjusting_reason_code = 'x'
+    where t.external_id = 'locked'$$,
+  array['closed_period_takes_what_may_pass'], 'but not in a locked one'
+);
+select pg_temp.cooks(
+  $$update accounting.accounts set parent_account_id = 'bank' where account_id = 'cash'
+    and organization_id = 'f0000000-0000-4000-8000-000000000000'$$,
+  array['accounts_are_a_forest'], 'accounts below each other'
+);
+select pg_temp.cooks(
+  $$delete from audit.event_log where correlation_id = 'c-first'
+    and organization_id = 'f0000000-0000-4000-8000-000000000000'$$,
+  array['transaction_has_its_event'], 'an event that was deleted'
+);
+select pg_temp.cooks(
+  $$delete from accounting.entities
+    where organization_id = 'f0000000-0000-4000-8000-000000000001'$$,
+  array['organization_has_its_books'], 'an organization without books'
+);
+select set_eq(
+  'select check_name from books_found where check_name is not null',
+  $$select (regexp_matches(prosrc, '^ +''([a-z_]+)'', \w\.(?:organization_)?id', 'gm'))[1]
+    from pg_proc where oid = 'private.verify_accounting(uuid[], xid8)'::regprocedure$$,
+  'every check of the books was broken'
+);
+select is_empty(
+  $$select f.* from audit.verify_integrity('f0000000-0000-4000-8000-000000000000') as f$$,
   'and mended again'
 );
 

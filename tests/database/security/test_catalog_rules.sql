@@ -194,7 +194,8 @@ where relkind in ('r', 'p')
   and base_type in ('numeric'::regtype, 'real'::regtype, 'float8'::regtype, 'money'::regtype)
   and atttypid not in (
     'private.usd'::regtype, 'private.usd_sum'::regtype, 'private.usd_balance'::regtype,
-    'private.percent'::regtype, 'private.share'::regtype, 'private.variance'::regtype
+    'private.percent'::regtype, 'private.share'::regtype, 'private.variance'::regtype,
+    'private.book_amount'::regtype
   );
 
 -- PostgreSQL reads and plans a table's CHECK constraints anew in every statement, a domain's it
@@ -297,7 +298,8 @@ where outcome <> case
   when amount like '-%' and money in (
     'metering.budget_slots.held_usd', 'pricing.markups.percent',
     'billing.token_reconciliations.variance_pct', 'billing.credit_balance_history.change_usd',
-    'billing.grant_movements.change_usd'
+    'billing.grant_movements.change_usd', 'accounting.ledger_postings.amount',
+    'accounting.balance_snapshots.balance', 'accounting.obligations.expected_amount'
   ) then 'kept'
   -- Rounds to nothing at its two decimals.
   when amount like '-%' and (
@@ -339,7 +341,8 @@ insert into rules (rule, says) values
 
 select set_has(
   'select room from rooms',
-  $$values ('private'::name), ('public'), ('tenancy'), ('metering'), ('billing'), ('audit')$$,
+  $$values ('private'::name), ('public'), ('tenancy'), ('metering'), ('billing'), ('audit'),
+    ('accounting')$$,
   'our rooms are known by their comments'
 );
 
@@ -366,7 +369,10 @@ select set_eq(
     'private.authorize_spend', 'private.authorize_spend_batch', 'private.release_spend',
     'private.set_budget', 'private.change_budget', 'private.remove_budget', 'private.set_frozen',
     'private.dispute_reconciliation', 'private.set_low_balance',
-    'private.allocate_venture_budget'
+    'private.allocate_venture_budget', 'private.record_bundle',
+    'private.set_entity', 'private.set_account', 'private.record_balance_snapshot',
+    'private.set_obligation', 'private.roll_obligations', 'private.move_period',
+    'private.set_policy_rule', 'private.retire_policy_rule', 'private.decide_proposal'
   ],
   'authenticated reaches these definers and no others'
 );

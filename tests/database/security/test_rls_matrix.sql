@@ -65,6 +65,8 @@ select u.id from places, settle_spend(
 ) as u;
 select tests.hold(org, 1) from places;
 select tests.bill(org) from places;
+select tests.keep_books(org) from places;
+select tests.ask_for_approval(org) from places;
 select ledger_assert_v0(d, 'e', p_owner_user_id => person.id, p_organization_id => org)
 from places as p
 inner join people as person
@@ -658,6 +660,40 @@ $$),
 $$),
 ('audit.tombstones', $$
   select          no    no    no    no    no    no    no    both  both  both  both  both
+$$),
+('accounting.entities', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.accounts', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.ledger_transactions', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.ledger_postings', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.balance_snapshots', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.obligations', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.accounting_periods', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.policy_rules', $$
+  select          home  home  home  home  home  away  no    both  both  both  both  both
+$$),
+('accounting.approval_proposals', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.approval_decisions', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('private.account_forests', $$
+$$),
+('private.bundle_keys', $$
 $$),
 ('private.partitioned_ledgers', $$
 $$);

@@ -82,8 +82,8 @@ $$;
 comment on function private.schedule_maintenance() is
   'Schedules private.maintain() daily, audit.make_checkpoint() hourly, and metering.expire_holds(), '
   'billing.close_draws(), billing.expire_credits() and audit.seal_ledgers() every minute with '
-  'pg_cron; false where pg_cron is not installed: then any other scheduler may run them, as the owner of the '
-  'schema.';
+  'pg_cron; false where pg_cron is not installed: then any other scheduler may run them, as the '
+  'owner of the schema.';
 
 revoke execute on function
 private.maintain(),
