@@ -39,7 +39,7 @@ class Gateway {
       connection: { application_name: "tallystick rpc", TimeZone: "UTC" },
     });
     this.#rpc = { sql, catalog, schemas, extraSearchPath };
-    this.#tables = new Tables(config, catalog, this.#keys);
+    this.#tables = new Tables(config, catalog);
     this.#users = new Users(config, this.#keys);
   }
 
@@ -148,6 +148,7 @@ async function main(): Promise<void> {
     onListen: ({ port }) => console.log(`listening on ${port}`),
   }, (request) => gateway.answer(request));
   const stop = async () => {
+    setTimeout(() => Deno.exit(0), 1000); // callers who keep their connection are not waited for
     await server.shutdown();
     await gateway.close();
     Deno.exit(0);

@@ -14,7 +14,7 @@ import { quote } from "./call.ts";
 import type { CatalogCache } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { fromPostgres, isPostgresError } from "./errors.ts";
-import type { Claims, Keys } from "./keys.ts";
+import type { Claims } from "./keys.ts";
 import { types, withoutRounding } from "./numbers.ts";
 import { requestSettings, type Setting, settingsSql } from "./settings.ts";
 
@@ -31,7 +31,7 @@ export class Tables {
   readonly #catalog: PostgresConnection;
   readonly #app: App;
 
-  constructor(readonly config: Config, readonly functions: CatalogCache, keys: Keys) {
+  constructor(readonly config: Config, readonly functions: CatalogCache) {
     this.#rows = connect(config.database.api, config.pool, "tallystick tables");
     this.#catalog = connect(config.database.catalog, 1, "tallystick catalog", {
       default_transaction_read_only: "on",
@@ -45,9 +45,9 @@ export class Tables {
         port: config.port,
         max_rows: 1000,
       },
-      auth: { enabled: true, ...authKeys(config) },
+      auth: { enabled: false },
       db: { migrations: { enabled: false } },
-      options: { server: { admin: false, apiKeys: { resolver: resolver(keys) } } },
+      options: { server: { admin: false, apiKeys: { resolver: () => this.#claimed() } } },
     });
   }
 
@@ -64,7 +64,8 @@ export class Tables {
       claims,
       schema: profile ?? this.config.schemas[0],
     };
-    const forwarded = isWrite ? await exact(request) : request;
+    const forwarded = isWrite ? await exact(request) : new Request(request);
+    forwarded.headers.delete("authorization"); // it was checked before
     return await this.#asked.run(asked, () => this.#app.fetch(forwarded, { peerAddress: null }));
   }
 
@@ -101,11 +102,21 @@ export class Tables {
     };
   }
 
-  /** Makes the settings of the request in its transaction. */
-  async #begin(db: Kysely<unknown>): Promise<void> {
+  /** What the library takes for the meaning of the API key: the claims that were checked before. */
+  #claimed() {
+    const { claims } = this.#current();
+    return Promise.resolve({ type: "publishable" as const, claims: { ...claims } });
+  }
+
+  #current(): Asked {
     const asked = this.#asked.getStore();
     if (asked === undefined) throw new Error("a statement outside of a request");
-    const { request, claims, schema } = asked;
+    return asked;
+  }
+
+  /** Makes the settings of the request in its transaction. */
+  async #begin(db: Kysely<unknown>): Promise<void> {
+    const { request, claims, schema } = this.#current();
     const catalog = await this.functions.load();
     const searchPath = [schema, ...this.config.extraSearchPath].map(quote).join(", ");
     const readOnly: Setting[] = ["GET", "HEAD"].includes(request.method)
@@ -164,22 +175,4 @@ export function connect(
       connection: { application_name: name, TimeZone: "UTC", ...settings },
     },
   });
-}
-
-export function authKeys(config: Config) {
-  return {
-    publishable_key: config.publishableKey,
-    secret_key: config.secretKey,
-    jwt_secret: config.jwtSecret,
-  };
-}
-
-/** Legacy keys, which are JWTs, are keys as well. */
-export function resolver(keys: Keys) {
-  return async (key: string) => {
-    const claims = await keys.ofKey(key);
-    if (claims === null) return null;
-    const isSecret = claims.role === "service_role";
-    return { type: isSecret ? "secret" as const : "publishable" as const, claims };
-  };
 }

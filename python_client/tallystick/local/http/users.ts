@@ -7,7 +7,7 @@ import { App } from "@supabase/lite";
 import type { PostgresConnection } from "@supabase/lite/postgres";
 import type { Config } from "./config.ts";
 import type { Keys } from "./keys.ts";
-import { authKeys, connect, resolver } from "./tables.ts";
+import { connect } from "./tables.ts";
 
 export class Users {
   readonly #connection: PostgresConnection;
@@ -25,7 +25,9 @@ export class Users {
       api: { schemas: ["auth"], port: config.port },
       auth: {
         enabled: true,
-        ...authKeys(config),
+        publishable_key: config.publishableKey,
+        secret_key: config.secretKey,
+        jwt_secret: config.jwtSecret,
         email: { enable_confirmations: false },
       },
       db: { migrations: { enabled: false } },
@@ -45,4 +47,14 @@ export class Users {
   async close(): Promise<void> {
     await this.#connection.close();
   }
+}
+
+/** Legacy keys, which are JWTs, are keys as well. */
+function resolver(keys: Keys) {
+  return async (key: string) => {
+    const claims = await keys.ofKey(key);
+    if (claims === null) return null;
+    const isSecret = claims.role === "service_role";
+    return { type: isSecret ? "secret" as const : "publishable" as const, claims };
+  };
 }
