@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict
+from urllib.parse import urlsplit
 
 import fasteners
 import psutil
@@ -105,7 +106,9 @@ class HttpStack:
     def is_running(self) -> bool:
         """Whether it answers, or is about to."""
         memory = self._recall()
-        return memory is not None and _find(memory["processes"].get("gateway"), "gateway") is not None
+        return (
+            memory is not None and _find(memory["processes"].get("gateway"), "gateway") is not None
+        )
 
     @property
     def url(self) -> str:
@@ -277,9 +280,7 @@ class HttpStack:
     def _remembered(self) -> _Memory:
         memory = self._recall()
         if memory is None:
-            raise LocalServerError(
-                f"No HTTP side in {self.state} yet: run `tallystick up --http`."
-            )
+            raise LocalServerError(f"No HTTP side in {self.state} yet: run `tallystick up --http`.")
         return memory
 
 
@@ -339,19 +340,18 @@ def _settings_file(file: Path) -> dict[str, str]:
     lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
     pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
     return {
-        name.removeprefix("export ").strip(): value.strip().strip("\"'")
-        for name, _, value in pairs
+        name.removeprefix("export ").strip(): value.strip().strip("\"'") for name, _, value in pairs
     }
 
 
 def _host(url: str) -> str:
-    parts = urllib.request.urlparse(url)
+    parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 5432}"
 
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
             return True
     except urllib.error.HTTPError:
         return True  # an answer, if not a friendly one
