@@ -1,7 +1,6 @@
 """One HTTP side for all tests here; each makes people and organizations of its own in it."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -10,29 +9,53 @@ from tallystick import migrations
 from tallystick.local import DEFAULT_MAJOR
 from tests.conftest import FIXTURES
 from tests.support.http import FUNCTIONS, Http, http_stack
+from tests.support.provider import KEY, Provider, running_provider
 from tests.support.servers import Database, Server, claimed_major, throwaway_server
 
 
 @pytest.fixture(scope="session")
-def http_database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database of the local stack, also where the run is about somebody else's server."""
-    with ExitStack() as stack:
-        if claimed_major() is not None:
-            server: Server = request.getfixturevalue("server")
-            yield stack.enter_context(server.clone(request.getfixturevalue("template")))
-            return
-        server = stack.enter_context(throwaway_server(DEFAULT_MAJOR))
-        database = stack.enter_context(server.clone(server.bare_template))
+def http_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of the local stack, also where the run is about somebody else's."""
+    if claimed_major() is not None:
+        yield request.getfixturevalue("server")
+        return
+    with throwaway_server(DEFAULT_MAJOR) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def http_database(http_server: Server) -> Iterator[Database]:
+    """The database behind `http`: Tallystick and the shared fixtures."""
+    with http_server.clone(http_server.bare_template) as database:
         migrations.apply(database.url())
         with database.connect() as connection:
             connection.execute(FIXTURES.read_bytes())
         yield database
 
 
+@pytest.fixture(scope="module")
+def http_server_database(http_server: Server) -> Iterator[Database]:
+    """A database without Tallystick, for a module."""
+    with http_server.clone(http_server.bare_template) as database:
+        yield database
+
+
 @pytest.fixture(scope="session")
-def functions_env() -> dict[str, str]:
+def provider() -> Iterator[Provider]:
+    """What answers behind the metered proxy."""
+    with running_provider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def functions_env(provider: Provider) -> dict[str, str]:
     """What the edge functions find in their environment."""
-    return {}
+    return {
+        "PROVIDER_BASE_URL": provider.url,
+        "PROVIDER_API_KEY": KEY,
+        "PROVIDER_TIMEOUT_SECONDS": "2",
+        "PROVIDER_IDLE_SECONDS": "2",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The HTTP side of a test's database, and people who use it."""
 
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tallystick.local.http_stack import DatabaseUrls, HttpStack
+from tallystick.local.http_stack import SCHEMAS, DatabaseUrls, HttpStack
 from tests.support.servers import Database, throwaway_folder
 
 TREE = Path(__file__).parents[2]
@@ -37,10 +38,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Http:
-    """A running HTTP side."""
+    """A running HTTP side, and somebody who can ask it plainly."""
 
     stack: HttpStack
     database: Database
+    caller: httpx.Client
 
     @property
     def url(self) -> str:
@@ -68,11 +70,21 @@ class Http:
             return {"apikey": self.publishable_key, "authorization": f"Bearer {who.token}"}
         return {"apikey": who or self.publishable_key}
 
+    def wait(self) -> None:
+        """Wait until it has noticed that its database was made anew."""
+        for _ in range(100):
+            url = f"{self.url}/rest/v1/tallystick_errors?limit=1"
+            answer = self.caller.get(url, headers=self.headers(self.secret_key))
+            if answer.status_code == 200:
+                return
+            time.sleep(0.05)
+        raise AssertionError(answer.text)
+
     def sign_up(self, email: str | None = None) -> Person:
         """Sign somebody up, over HTTP."""
         password = secrets.token_urlsafe(12)
         email = email or f"{uuid4().hex}@example.org"
-        answer = httpx.post(
+        answer = self.caller.post(
             f"{self.url}/auth/v1/signup",
             headers=self.headers(),
             json={"email": email, "password": password},
@@ -87,6 +99,7 @@ def http_stack(
     database: Database,
     functions: Path | None = None,
     functions_environment: Mapping[str, str] | None = None,
+    schemas: tuple[str, ...] = SCHEMAS,
 ) -> Iterator[Http]:
     """Lend the HTTP side of a database; packages are kept in the tree's cache."""
     urls = DatabaseUrls(
@@ -97,10 +110,15 @@ def http_stack(
     with throwaway_folder() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TALLYSTICK_CACHE", str(TREE / ".cache"))
         stack = HttpStack(
-            folder, urls, functions=functions, functions_environment=functions_environment
+            folder,
+            urls,
+            functions=functions,
+            functions_environment=functions_environment,
+            schemas=schemas,
         )
         try:
             stack.start()
-            yield Http(stack, database)
+            with httpx.Client() as caller:
+                yield Http(stack, database, caller)
         finally:
             stack.stop()

@@ -380,3 +380,4 @@ def _stop(processes: Mapping[str, int]) -> None:
     for process in left:
         process.kill()
     psutil.wait_procs(left, timeout=_STOP_SECONDS)
+    _children[:] = [child for child in _children if child.poll() is None]

@@ -84,7 +84,7 @@ cross join lateral (
   from unnest(p.proconfig) as c
   where split_part(c, '=', 1) in ('statement_timeout', 'default_transaction_isolation')
 ) as s
-where n.nspname = any($1::text[]) and p.prokind = 'f'`;
+where n.nspname in (select json_array_elements_text($1::text::json)) and p.prokind = 'f'`;
 
 const ROLE_SETTINGS = `
 select r.rolname as role, split_part(c, '=', 1) as name, substr(c, strpos(c, '=') + 1) as value
@@ -119,7 +119,7 @@ export class CatalogCache {
 
 async function readCatalog(sql: Sql, schemas: readonly string[]): Promise<Catalog> {
   const [functions, settings, zones] = await Promise.all([
-    sql.unsafe<DatabaseFunction[]>(FUNCTIONS, [[...schemas]]),
+    sql.unsafe<DatabaseFunction[]>(FUNCTIONS, [JSON.stringify(schemas)]),
     sql.unsafe<{ role: string; name: string; value: string }[]>(ROLE_SETTINGS),
     sql.unsafe<{ name: string }[]>(TIME_ZONES),
   ]);

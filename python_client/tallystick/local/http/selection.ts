@@ -1,7 +1,7 @@
 /**
  * What of a function's rows is answered: columns, filters, order, limit and offset of the query
  * string. This is the part of PostgREST's language that lists of rows need; the rest (embedding,
- * casts, JSON paths, logical trees) is refused by name rather than misread.
+ * JSON paths, logical trees) is refused by name rather than misread.
  */
 
 import { quote } from "./call.ts";
@@ -86,9 +86,11 @@ function readColumns(select: string | null): string {
   return select.split(",").map((item) => {
     const trimmed = item.trim();
     if (trimmed === "*") return "*";
-    if (!/^(?:[\w$]+:)?[\w$]+$/.test(trimmed)) throw unavailable(`select=${trimmed}`);
-    const [column, alias] = trimmed.split(":").reverse();
-    return alias === undefined ? quote(column) : `${quote(column)} as ${quote(alias)}`;
+    const found = /^(?:([\w$]+):)?([\w$]+)(?:::(\w+))?$/.exec(trimmed);
+    if (found === null) throw unavailable(`select=${trimmed}`);
+    const [, alias, column, type] = found;
+    const value = type === undefined ? quote(column) : `cast(${quote(column)} as ${quote(type)})`;
+    return `${value} as ${quote(alias ?? column)}`;
   }).join(", ");
 }
 
@@ -180,7 +182,7 @@ function unavailable(what: string): ApiError {
     400,
     "PGRST100",
     `"${what}" is malformed, or not available on the results of functions here`,
-    "Columns, their aliases, filters (eq, neq, gt, gte, lt, lte, like, ilike, match, imatch, cs, " +
+    "Columns, their aliases and casts, filters (eq, neq, gt, gte, lt, lte, like, ilike, match, imatch, cs, " +
       "cd, is, in, isdistinct, not), order, limit and offset are.",
   );
 }
