@@ -53,8 +53,8 @@ def functions_env(provider: Provider) -> dict[str, str]:
     return {
         "PROVIDER_BASE_URL": provider.url,
         "PROVIDER_API_KEY": KEY,
-        "PROVIDER_TIMEOUT_SECONDS": "2",
-        "PROVIDER_IDLE_SECONDS": "2",
+        "PROVIDER_TIMEOUT_SECONDS": "3",
+        "PROVIDER_IDLE_SECONDS": "3",
     }
 
 

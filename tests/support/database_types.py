@@ -1,4 +1,4 @@
-"""The TypeScript types of the schemas that are exposed: `python -m tests.support.database_types`."""
+"""The TypeScript types of what is exposed: `python -m tests.support.database_types`."""
 
 import sys
 import tomllib

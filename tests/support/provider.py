@@ -1,6 +1,4 @@
-"""A provider of models that is none: OpenAI's chat completions on the wire, with planned answers."""
-
-from __future__ import annotations
+"""A provider that is none: OpenAI's chat completions on the wire, with planned answers."""
 
 import json
 import threading
@@ -11,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.patience import PATIENCE
+
 KEY = "sk-provider-key-that-nobody-may-see"
 USAGE: dict[str, Any] = {
     "prompt_tokens": 1200,
@@ -20,7 +20,6 @@ USAGE: dict[str, Any] = {
     "completion_tokens_details": {"reasoning_tokens": 100, "audio_tokens": 0},
 }
 PIECES = ("Hel", "lo, ", "wor", "ld", "!")
-PATIENCE = 30  # seconds, for what a test lets happen
 
 
 @dataclass(frozen=True)

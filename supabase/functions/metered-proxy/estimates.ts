@@ -21,14 +21,13 @@ type Json = Record<string, unknown>;
 /** The tokens of everything in a request that the model reads. */
 export function promptTokens(body: Json): number {
   let tokens = 0;
-  const read = [body.messages, body.tools, body.functions, body.response_format];
-  const text = JSON.stringify(read, (_, part) => {
+  const { messages, tools, functions, response_format } = body;
+  const text = JSON.stringify({ messages, tools, functions, response_format }, (_, part) => {
     const other = otherThanText(part);
     tokens += other ?? 0;
     return other === undefined ? part : undefined;
   });
-  const messages = Array.isArray(body.messages) ? body.messages.length : 0;
-  tokens += messages * TOKENS_PER_MESSAGE;
+  tokens += Array.isArray(messages) ? messages.length * TOKENS_PER_MESSAGE : 0;
   return tokens + Math.ceil(byteLength(text) / PROMPT_BYTES_PER_TOKEN);
 }
 

@@ -30,10 +30,18 @@ export function relay(
   const { meter, deadline, idleMs } = watch;
   const events = answer
     .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
-    .pipeThrough(new EventSourceParserStream())
+    .pipeThrough(new EventSourceParserStream({ onComment: listen }))
     .getReader();
   const encoder = new TextEncoder();
   let ended = false;
+  let isListening = false;
+
+  /** Waits anew: a comment says that the provider still works on it. */
+  function listen(): void {
+    if (isListening) {
+      deadline.set(idleMs);
+    }
+  }
 
   async function end(ending: Ending): Promise<void> {
     if (!ended) {
@@ -46,10 +54,15 @@ export function relay(
 
   /** The next event, or null at the end. */
   async function next(): Promise<EventSourceMessage | null> {
-    deadline.set(idleMs);
-    const { value, done } = await events.read();
-    deadline.clear();
-    return done ? null : value;
+    isListening = true;
+    listen();
+    try {
+      const { value, done } = await events.read();
+      return done ? null : value;
+    } finally {
+      isListening = false;
+      deadline.clear();
+    }
   }
 
   /** What the next event becomes; null at the end. */
