@@ -41,8 +41,10 @@ def http(server: Server, template: str) -> Iterator[Http]:
 
 
 @pytest.fixture(scope="session")
-def http_client(http: Http) -> Client:
-    return Client(SupabaseTransport(supabase.create_client(http.url, http.secret_key)))
+def http_client(http: Http) -> Iterator[Client]:
+    asking = supabase.create_client(http.url, http.secret_key)
+    yield Client(SupabaseTransport(asking))
+    asking.postgrest.aclose()
 
 
 @pytest.fixture

@@ -237,7 +237,9 @@ class HttpStack:
     def _run(
         self, program: str, flags: list[str], config: Mapping[str, Any], environment: dict[str, str]
     ) -> "subprocess.Popen[bytes]":
-        command = [deno_program(), "run", "--quiet", "--no-prompt", *flags]
+        # A request's signal then says that its caller has left, and nothing else.
+        command = [deno_program(), "run", "--quiet", "--no-prompt", "--unstable-no-legacy-abort"]
+        command += flags
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
                 [*command, str(_PROGRAMS / program)],

@@ -56,6 +56,29 @@ function isRaw(value: unknown): value is RawJson {
     Object.getPrototypeOf(value) === null;
 }
 
+/**
+ * Gives the values of filters back the text they had in the query string, where they were read as
+ * JavaScript numbers: 9007199254740993 is another one then, and "1.50" no longer the same name.
+ */
+export function asWritten<T>(where: T, query: URLSearchParams): T {
+  const texts = [...query.values()].flatMap((value) => value.split(/[,(){}"]/)).flatMap(endings);
+  const mend = (value: unknown): unknown => {
+    if (typeof value === "number") {
+      return texts.find((text) => text !== "" && Number(text) === value) ?? value;
+    }
+    if (Array.isArray(value)) return value.map(mend);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mend(each)]));
+  };
+  return mend(where) as T;
+}
+
+/** `id.eq.1.50` as itself, `eq.1.50`, `1.50` and `50`: one of them is the value. */
+function endings(text: string): string[] {
+  const parts = text.split(".");
+  return parts.map((_, place) => parts.slice(place).join("."));
+}
+
 /** `2026-01-01 10:00:00+00` as ISO 8601: `2026-01-01T10:00:00+00:00`. */
 export function readTime(text: string): string {
   return text.replace(" ", "T").replace(/([+-]\d\d)$/, "$1:00");

@@ -15,7 +15,7 @@ import type { CatalogCache } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { fromPostgres, isPostgresError } from "./errors.ts";
 import type { Claims } from "./keys.ts";
-import { types, withoutRounding } from "./numbers.ts";
+import { asWritten, types, withoutRounding } from "./numbers.ts";
 import { requestSettings, type Setting, settingsSql } from "./settings.ts";
 
 /** What a request's transaction needs to know of the request. */
@@ -89,9 +89,15 @@ export class Tables {
       (db: Kysely<unknown>) => this.#begin(db),
     );
     // The information schema shows only what the asking role may see.
-    connection.introspect = (options) => this.#catalog.introspect(options);
+    connection.introspect = async (options) =>
+      withoutNumbers(await this.#catalog.introspect(options));
     connection.viewOptionsMetadata = (name, schema) =>
       this.#catalog.viewOptionsMetadata(name, schema);
+    const onPostgrestAST = connection.onPostgrestAST.bind(connection);
+    connection.onPostgrestAST = (ast) => {
+      const query = new URL(this.#current().request.url).searchParams;
+      return onPostgrestAST({ ...ast, where: asWritten(ast.where, query) });
+    };
     const withContext = connection.withContext.bind(connection);
     connection.withContext = async (vars, work, options) => {
       try {
@@ -175,4 +181,18 @@ export function connect(
       connection: { application_name: name, TimeZone: "UTC", ...settings },
     },
   });
+}
+
+type Introspection = Awaited<ReturnType<PostgresConnection["introspect"]>>;
+
+/** Hides that columns are numbers, or their values would be made JavaScript's on the way in. */
+function withoutNumbers(found: Introspection): Introspection {
+  return {
+    ...found,
+    columns: found.columns.map((column) =>
+      ["numeric", "bigint"].includes(column.type)
+        ? { ...column, type: "text", pg_type: "text" }
+        : column
+    ),
+  };
 }
