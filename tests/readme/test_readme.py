@@ -84,6 +84,8 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
         environment["DATABASE_URL"] = bare_database.url()
     if command == "./scripts/test":  # this test is part of its full run
         command += " --collect-only -q tests/readme"
+    if command == "./scripts/spend-page":  # it serves until it is stopped: tests/http starts it
+        command += f" --build {workplace / 'page'}"
     if command.startswith("pip install"):  # the project is installed already
         command += " --quiet --dry-run --no-deps --no-build-isolation"
     done = subprocess.run(
@@ -109,7 +111,7 @@ def test_sql_example_prints_what_is_shown(database: Database, tmp_path: Path, pl
 
 def test_python_example(database: Database) -> None:
     """The Python example settles one call, by what the answer says it used."""
-    (example,) = blocks("python")
+    example = blocks("python")[0]  # the others are run by tests/http
     answer = {
         "object": "chat.completion",
         "usage": {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500},
