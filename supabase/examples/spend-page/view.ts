@@ -62,6 +62,7 @@ function showSpend(days: string[], spend: Overview["spend"]): void {
   }));
   const models = byModel.map((row) => row.model);
   byId("chart").replaceChildren(...(models.length > 0 ? [chart(bars, models)] : []));
+  byId("by-day").hidden = models.length === 0;
   fill(
     "models",
     byModel.map((row, position) => [

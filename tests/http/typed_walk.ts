@@ -1,6 +1,6 @@
 /**
  * What two people and a server do with supabase-js, typed by the generated types. Prints what came
- * of each step as JSON; test_walk.py says what must.
+ * of each step as JSON; test_supabase_js.py says what must.
  */
 
 import {
