@@ -18,8 +18,8 @@ const JSON_NUMBER = /^-?\d+(\.\d+)?$/;
 
 /** Reads a number: as a JavaScript number where that is the same text, else exactly as written. */
 export function readNumber(text: string): number | string | RawJson {
-  if (String(Number(text)) === text) return Number(text);
-  return JSON_NUMBER.test(text) ? rawJson(text) : text; // NaN and Infinity: JSON has none
+  if (!JSON_NUMBER.test(text)) return text; // NaN and Infinity: JSON has none
+  return String(Number(text)) === text ? Number(text) : rawJson(text);
 }
 
 /** Reads JSON without changing a number in it. */

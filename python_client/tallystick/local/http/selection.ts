@@ -89,7 +89,7 @@ function readColumns(select: string | null): string {
     const found = /^(?:([\w$]+):)?([\w$]+)(?:::(\w+))?$/.exec(trimmed);
     if (found === null) throw unavailable(`select=${trimmed}`);
     const [, alias, column, type] = found;
-    const value = type === undefined ? quote(column) : `cast(${quote(column)} as ${quote(type)})`;
+    const value = type === undefined ? quote(column) : `cast(${quote(column)} as ${type})`;
     return `${value} as ${quote(alias ?? column)}`;
   }).join(", ");
 }
