@@ -1,9 +1,11 @@
-"""The modules of the edge functions one by one, in Deno; and what they share with this client."""
+"""The modules in TypeScript one by one, in Deno; and what they share with this client."""
 
 import json
 import random
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tallystick.adapters import read
 from tests.support.database_types import TYPES, generate
@@ -12,14 +14,24 @@ from tests.support.servers import Database
 
 TREE = Path(__file__).parents[2]
 FUNCTIONS = TREE / "supabase" / "functions"
-UNITS = Path(__file__).with_name("metered_proxy")
-PROJECT = ("--frozen", f"--config={FUNCTIONS / 'deno.json'}", f"--lock={FUNCTIONS / 'deno.lock'}")
+PAGE = TREE / "supabase" / "examples" / "spend-page"
+UNITS = Path(__file__).parent
+
+
+def project(folder: Path) -> tuple[str, ...]:
+    """Return the flags by which Deno takes what a folder imports, as its lock has it."""
+    return ("--frozen", f"--config={folder / 'deno.json'}", f"--lock={folder / 'deno.lock'}")
+
+
 SAMPLES = 500
 
 
-def test_modules() -> None:
+@pytest.mark.parametrize(("folder", "units"), [(FUNCTIONS, "metered_proxy"), (PAGE, "spend_page")])
+def test_modules(folder: Path, units: str) -> None:
     """Types hold, and every test in Deno passes."""
-    told = run_deno("test", "--quiet", "--allow-net=127.0.0.1", *PROJECT, str(UNITS))
+    told = run_deno(
+        "test", "--quiet", "--allow-net=127.0.0.1", *project(folder), str(UNITS / units)
+    )
     assert " passed | 0 failed" in told
 
 
@@ -27,9 +39,9 @@ def test_usages_are_read_as_the_client_reads_them() -> None:
     """Random reports, also such as contradict themselves, become the same token classes."""
     chance = random.Random(7)
     reports = [random_report(chance) for _ in range(SAMPLES)]
-    program = str(UNITS / "read_usages.ts")
+    program = str(UNITS / "metered_proxy" / "read_usages.ts")
     read_in_deno = json.loads(
-        run_deno("run", "--quiet", *PROJECT, program, stdin=json.dumps(reports))
+        run_deno("run", "--quiet", *project(FUNCTIONS), program, stdin=json.dumps(reports))
     )
     read_here = [
         {name: count for name, count in read(report).counts.as_usage().items() if count}

@@ -143,6 +143,7 @@ def settled_as(team: Team, *usages: tuple[Decimal, dict[str, int], str]) -> None
     assert team.usages() == rows
     assert [hold for hold in team.holds() if hold[0] == "open"] == []
     assert team.counters() == (sum((cost for cost, _, _ in usages), ZERO), ZERO)
+    assert team.query("select * from audit.verify_integrity(%s)", team.id) == []
 
 
 # Answered
@@ -516,6 +517,29 @@ def test_a_retry_meets_the_first_attempt_under_way(team: Team, provider: Provide
     assert met.value.response.headers["x-should-retry"] == "true"
     go.set()
     eventually(team.usages)
+    assert len(provider.requests) == 1
+    settled_as(team, (COST, USAGE, "priced"))
+
+
+def test_of_many_retries_at_once_one_is_made(team: Team, provider: Provider) -> None:
+    """Whatever they race for, the provider is asked once and one of them is answered."""
+    go = threading.Event()
+    provider.plan(*[Answer(go=go)] * 8)
+
+    def attempt(_: int) -> str:
+        with team.openai() as client:
+            try:
+                list(ask(client, stream=True, extra_headers={"Idempotency-Key": "once"}))
+            except openai.ConflictError as met:
+                return str(met.code)
+        return "answered"
+
+    with ThreadPoolExecutor(8) as callers:
+        running = [callers.submit(attempt, number) for number in range(8)]
+        eventually(lambda: sum(task.done() for task in running) == 7)
+        go.set()
+        answers = sorted(task.result() for task in running)
+    assert answers == ["answered", *["request_in_progress"] * 7]
     assert len(provider.requests) == 1
     settled_as(team, (COST, USAGE, "priced"))
 

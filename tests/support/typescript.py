@@ -7,12 +7,15 @@ from pathlib import Path
 from tallystick.local.deno import deno_program
 from tests.support.deno import TREE, environment_of_deno
 
-# Each with a deno.json of its own; what is tested in Deno belongs to the functions.
+# Each with a deno.json of its own, and whose tests are elsewhere.
 PROJECTS = {
     "python_client/tallystick/local/http": (".",),
     "scripts/generate_types": (".",),
-    "supabase/examples/spend-page": (".",),
-    "supabase/functions": (".", str(TREE / "tests" / "http")),
+    "supabase/examples/spend-page": (".", "../../../tests/http/spend_page"),
+    "supabase/functions": (
+        ".",
+        *(f"../../tests/http/{name}" for name in ("metered_proxy", "any_step.ts", "typed_walk.ts")),
+    ),
 }
 STEPS = (("fmt", "--check"), ("lint",), ("check", "--frozen"))
 

@@ -1,6 +1,10 @@
 /** Who calls, and for which organization. */
 
-import { createClient, type SupabaseClient } from "@supabase/supabase-js";
+import {
+  createClient,
+  isAuthRetryableFetchError,
+  type SupabaseClient,
+} from "@supabase/supabase-js";
 import type { Database } from "../_shared/database.ts";
 import { Refusal } from "./refusals.ts";
 import type { Settings } from "./settings.ts";
@@ -24,11 +28,9 @@ export async function callerClient(request: Request, settings: Settings): Promis
     data: null,
     error,
   }));
-  if (error && (error.status === undefined || error.status === 0 || error.status >= 500)) {
-    if (error.name !== "AuthInvalidJwtError") {
-      console.error("metered-proxy: Auth does not answer:", error.message);
-      throw new Refusal(503, "auth_unavailable", "the caller cannot be authenticated at present");
-    }
+  if (isAuthRetryableFetchError(error) || error?.status >= 500) {
+    console.error("metered-proxy: Auth does not answer:", error.message);
+    throw new Refusal(503, "auth_unavailable", "the caller cannot be authenticated at present");
   }
   // API keys of old are tokens too, and no users.
   if (error || !data || !data.claims.sub || data.claims.role !== "authenticated") {

@@ -67,6 +67,10 @@ async function respond(
   const caller = await callerClient(request, settings);
   const chat = await readRequest(request, settings);
   const call = await hold(caller, settings, chat);
+  if (request.signal.aborted) {
+    await release(call.server, call.hold, "caller gone");
+    throw new Refusal(499, "caller_gone", "the caller did not wait");
+  }
   const answered = chat.isStream ? stream(call, request.signal) : answer(call);
   keepAlive(answered);
   return await answered;
