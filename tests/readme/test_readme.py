@@ -14,6 +14,7 @@ import pytest
 
 from tallystick import errors
 from tallystick.local import LocalServer
+from tallystick.local.http_stack import HttpStack
 from tests.support import supabase_cli
 from tests.support.servers import Database, throwaway_folder
 
@@ -55,6 +56,7 @@ def state() -> Iterator[Path]:
     """A state folder for the local server the commands start, and stop in the end."""
     with throwaway_folder() as folder:
         yield folder
+        HttpStack(folder).stop()
         LocalServer(folder).stop()
 
 
@@ -77,6 +79,7 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
     environment = {
         **os.environ,
         "TALLYSTICK_STATE": str(workplace),
+        "TALLYSTICK_CACHE": str(TREE / ".cache"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     environment.pop("DATABASE_URL", None)
