@@ -116,7 +116,14 @@ class Database:
 
     def dump(self, *options: str) -> str:
         """Return the schema as pg_dump writes it, without its random \\restrict lines."""
-        text = self._program("pg_dump", "--schema-only", *options)
+        return self._dump("--schema-only", *options)
+
+    def rows(self) -> str:
+        """Return all rows as pg_dump writes them."""
+        return self._dump("--data-only")
+
+    def _dump(self, *options: str) -> str:
+        text = self._program("pg_dump", *options)
         return re.sub(r"^\\(un)?restrict .*\n", "", text, flags=re.MULTILINE)
 
     def _program(self, name: str, *arguments: str) -> str:

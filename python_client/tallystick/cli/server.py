@@ -1,4 +1,4 @@
-"""The commands about databases: up, down, status and migrate."""
+"""The commands about databases: up, down, status, migrate and uninstall."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import psycopg
 import typer
 
-from tallystick import migrations
+from tallystick import migrations, removal
 from tallystick.cli.program import program
 from tallystick.local import DEFAULT_MAJOR, LocalServer
 from tallystick.local.http_stack import DatabaseUrls, HttpStack, exposed
@@ -120,6 +120,43 @@ def migrate(
     else:
         _require_supabase_roles(database_url)
     _report_applied(migrations.apply(database_url))
+
+
+def uninstall(
+    database_url: Annotated[
+        str,
+        typer.Option(envvar="DATABASE_URL", help="The database, as its owner.", show_default=False),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove Tallystick from a database of yours, all ledgers included, and nothing else.
+
+    Refused while something of yours depends on it. What --bootstrap made stays, and so does a
+    role that another database of the server needs.
+    """
+    found = removal.uninstall(database_url, keep=True)
+    if found.is_empty:
+        typer.echo("Nothing of Tallystick is there.")
+        return
+    _report_removal(found)
+    if not yes:
+        typer.confirm("Remove all of this, and every row in it?", abort=True)
+    removal.uninstall(database_url)
+    typer.echo("Removed.")
+    for role in found.kept_roles:
+        typer.echo(f"Role {role} stays: another database of this server needs it.")
+
+
+def _report_removal(found: removal.Removal) -> None:
+    for kind, names in (
+        ("Schemas", found.schemas),
+        ("In other schemas", found.objects),
+        ("Jobs", found.jobs),
+        ("Roles", found.roles),
+        ("Migrations", found.migrations),
+    ):
+        if names:
+            typer.echo(f"{kind}: {', '.join(names)}")
 
 
 def _report_applied(names: list[str]) -> None:
