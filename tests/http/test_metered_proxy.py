@@ -264,6 +264,19 @@ def test_a_caller_who_leaves_a_stream_pays_for_what_came(team: Team, provider: P
     settled_as(team, (priced(1), counts, "estimated"))
 
 
+def test_a_caller_who_leaves_before_a_stream_begins_pays_for_the_prompt(
+    team: Team, provider: Provider
+) -> None:
+    """The provider has read it; asking and leaving would be for nothing otherwise."""
+    go = threading.Event()
+    provider.plan(Answer(go=go, is_late=True))
+    with team.openai(timeout=0.8) as client, pytest.raises(openai.APITimeoutError):
+        ask(client, stream=True)
+    eventually(team.usages)
+    go.set()
+    settled_as(team, (priced(0), {"input_tokens": MESSAGE_TOKENS}, "estimated"))
+
+
 def test_a_caller_who_leaves_before_the_answer_pays_for_it(team: Team, provider: Provider) -> None:
     """What an answer as a whole used is known at its end, so it is waited for."""
     go = threading.Event()

@@ -31,6 +31,7 @@ class Answer:
         usage: What it says was used; None where it does not say.
         cut_after: Breaks the connection after so many pieces of a stream.
         go: Waits for this before it answers, or after the first piece of a stream.
+        is_late: Waits before a stream begins, too.
         extra: Other fields of the answer, such as service_tier.
     """
 
@@ -38,6 +39,7 @@ class Answer:
     usage: Mapping[str, Any] | None = field(default_factory=lambda: USAGE)
     cut_after: int | None = None
     go: threading.Event | None = None
+    is_late: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -123,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _stream(self, body: Mapping[str, Any], answer: Answer) -> None:
+        if answer.is_late:
+            _wait(answer.go)
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
