@@ -10,7 +10,8 @@ import {
 import type { ChatRequest } from "../../../supabase/functions/metered-proxy/requests.ts";
 
 const HOLD: Hold = { id: "hold", organizationId: "acme", heldUsd: "0.008" };
-const CHAT = { model: "m", tags: {}, requestId: "once" } as ChatRequest;
+const NOTHING = { workflowId: null, runId: null, ventureId: null, serviceTier: null };
+const CHAT = { model: "m", tags: {}, requestId: "once", ...NOTHING } as ChatRequest;
 const USED = { usage: { input_tokens: 1 } };
 
 /** A client that answers with these codes, then with a row. */
