@@ -1,8 +1,10 @@
-"""What README.md says of supabase-js and of the metered proxy is executed."""
+"""What README.md says of HTTP, of its clients and of the metered proxy is executed."""
 
 import json
 import re
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -39,6 +41,50 @@ def acme(reader: Person, owner: psycopg.Connection) -> str:
     assert row is not None
     found: str = row[0]
     return found
+
+
+def test_plain_request(http: Http, reader: Person, acme: str) -> None:
+    """The request is answered with the fields shown below it."""
+    (request,), (shown,) = blocks("http"), blocks("json")
+    for name, value in {
+        "<publishable key>": http.publishable_key,
+        "<access token>": reader.token,
+        "<acme>": acme,
+    }.items():
+        assert name in request
+        request = request.replace(name, value)
+    head, _, body = request.partition("\n\n")
+    (method, path), *headers = (line.split(" ", 1) for line in head.splitlines())
+    answer = http.caller.request(
+        method,
+        f"{http.url}{path}",
+        headers={name.rstrip(":"): value for name, value in headers},
+        content=body,
+    )
+    assert answer.status_code == 200, answer.text
+    assert json.loads(shown).items() <= answer.json().items()
+
+
+def test_supabase_py_example(
+    http: Http, reader: Person, acme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The example settles one call, and prints its cost with all digits."""
+    (example,) = [block for block in blocks("python") if "SupabaseTransport" in block]
+    names = {
+        "SUPABASE_URL": http.url,
+        "SUPABASE_PUBLISHABLE_KEY": http.publishable_key,
+        "SUPABASE_SECRET_KEY": http.secret_key,
+        "email": reader.email,
+        "password": reader.password,
+        "acme": UUID(acme),
+    }
+    exec(compile(example, "README.md", "exec"), names)  # noqa: S102
+    assert capsys.readouterr().out == "0.006000000000\n"
+    session: Any = names["session"]
+    server: Any = names["server"]
+    for client in (session, server._transport._client):  # noqa: SLF001
+        client.postgrest.aclose()
+        client.auth.close()
 
 
 def test_supabase_js_example(http: Http, reader: Person, acme: str, tmp_path: Path) -> None:

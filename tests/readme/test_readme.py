@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -157,6 +158,13 @@ def test_membership_seam(database: Database, tmp_path: Path) -> None:
                 "select metering.set_budget("
                 "'b0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 1)"
             )
+
+
+def test_what_is_exposed_is_what_the_project_exposes() -> None:
+    """The schemas shown are those of supabase/config.toml."""
+    (shown,) = blocks("toml")
+    config = (TREE / "supabase" / "config.toml").read_text("utf-8")
+    assert tomllib.loads(shown)["api"]["schemas"] == tomllib.loads(config)["api"]["schemas"]
 
 
 def test_error_table_is_the_registry(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 Four things only it can tell: that `supabase db push` installs the schema beside an application's
 own tables and finds nothing to do the next time, what plpgsql_check finds in the functions (`db
-lint`), what Supabase's advisors say, and that after `tallystick uninstall` it pushes all of it again.
+lint`), what Supabase's advisors say, and that after `tallystick uninstall` it installs all anew.
 It needs npm, Debian's Postgres 15 and its plpgsql_check, hence no part of the tests.
 """
 
