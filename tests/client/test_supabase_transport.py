@@ -20,7 +20,7 @@ from tallystick import AsyncClient, Client, PermissionDenied, RetryableError, Un
 from tallystick.calls import Call, Many, Read, Scalar, nothing
 from tallystick.models import Finding, to_decimal
 from tallystick.transports import AsyncTransport, Transport
-from tallystick.transports.supabase import AsyncSupabaseTransport, SupabaseTransport
+from tallystick.transports.supabase import AsyncSupabaseTransport, SupabaseTransport, Truncated
 
 ID = UUID("a0000000-0000-4000-8000-000000000000")
 KEY = "sb_secret_0123456789012345678901_01234567"
@@ -165,6 +165,20 @@ def test_answers_are_read_exactly(
     found = carrying(saying(text, 200 if text else 204)).run(exact(read))
     assert found == expected
     assert str(found) == str(expected)  # 0.10 is not 0.1
+
+
+def test_a_list_that_is_cut_short_is_not_taken_for_the_whole(
+    carrying: Callable[[Answer], Any],
+) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("prefer"))
+        return httpx.Response(206, text="[]", headers={"content-range": "0-999/2593"})
+
+    with pytest.raises(Truncated, match="0-999/2593"):
+        carrying(answer).run(exact(Many(Finding)))
+    assert asked == ["count=exact"]
 
 
 def error(code: str, details: str | None = None) -> str:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tallystick.local import LocalServerError
-from tallystick.local.http_stack import SCHEMAS, HttpStack, exposed
+from tallystick.local.http_stack import Exposed, HttpStack, exposed_by
 from tests.support.deno import run_deno
 from tests.support.http import TREE, Http, http_stack
 from tests.support.servers import Database
@@ -37,13 +37,13 @@ def test_every_package_is_pinned() -> None:
 
 
 def test_what_is_exposed_is_what_config_toml_says() -> None:
-    assert exposed(TREE / "supabase" / "config.toml") == (SCHEMAS, ("public", "extensions"))
+    assert exposed_by(TREE / "supabase" / "config.toml") == Exposed()
 
 
 @pytest.fixture
 def running(http_server_database: Database) -> Iterator[Http]:
     """An HTTP side of this test's own, whose database holds nothing."""
-    with http_stack(http_server_database, schemas=("public",)) as http:
+    with http_stack(http_server_database, exposed=Exposed(schemas=("public",))) as http:
         yield http
 
 
@@ -140,7 +140,7 @@ def test_what_cannot_start_says_why(tmp_path: Path, http_server_database: Databa
     config = tmp_path / "config.toml"
     config.write_text("[api")
     with pytest.raises(LocalServerError, match=r"config\.toml"):
-        exposed(config)
+        exposed_by(config)
 
 
 def test_without_functions_there_are_none(running: Http) -> None:
@@ -158,7 +158,9 @@ def test_functions_find_supabase_s_names_in_their_environment(
         " environment: Deno.env.toObject(), url: request.url, body: await request.text(),"
         " caller: request.headers.get('authorization') }));"
     )
-    with http_stack(http_server_database, tmp_path, {"GIVEN": "yes"}, schemas=("public",)) as http:
+    with http_stack(
+        http_server_database, tmp_path, {"GIVEN": "yes"}, exposed=Exposed(schemas=("public",))
+    ) as http:
         answer = http.caller.post(
             f"{http.url}/functions/v1/show/deep?x=y",
             headers={"authorization": "Bearer t"},

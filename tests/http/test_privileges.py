@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tallystick import migrations
-from tallystick.local.http_stack import SCHEMAS
+from tallystick.local.http_stack import Exposed
 from tests.support.http import Http, Person, http_stack
 from tests.support.servers import Database, Server
 
@@ -90,7 +90,9 @@ def use(http: Http, person: Person, relations: list[tuple[str, str]]) -> None:
 
 def test_traffic_changes_no_privilege(fresh: Database) -> None:
     with fresh.connect(autocommit=True) as owner:
-        relations = [(str(s), str(r)) for s, r in owner.execute(RELATIONS, (list(SCHEMAS),))]
+        relations = [
+            (str(s), str(r)) for s, r in owner.execute(RELATIONS, (list(Exposed().schemas),))
+        ]
         before = privileges(owner)
         with http_stack(fresh) as http:
             use(http, http.sign_up(), relations)

@@ -15,6 +15,7 @@ import httpx
 import jwt
 import pytest
 
+from tallystick.local.http_stack import Exposed
 from tests.support.http import Http, http_stack
 from tests.support.servers import Database
 
@@ -135,6 +136,8 @@ ARGUMENTS = [
     Case("an unknown argument", "hello", '{"nam": "x"}', 404, code="PGRST202"),
     Case("a missing argument", "exact", "{}", 404, code="PGRST202"),
     Case("an unknown function", "unheard_of", "{}", 404, code="PGRST202"),
+    Case("no name at all", "", "{}", 404, code="PGRST125"),
+    Case("a malformed name", "%E0%A4%A", "{}", 404, code="PGRST125"),
     Case("not JSON", "hello", "{", 400, code="PGRST102"),
     Case("a value of the wrong type", "whole", '{"value": "x"}', 400, code="22P02"),
     Case("a value out of range", "whole", '{"value": 9223372036854775808}', 400, code="22003"),
@@ -165,6 +168,12 @@ SELECTIONS = [
          sent={"prefer": "count=exact"}, answered={"content-range": "0-1/2"}),
     Case("one is counted", "hello", "{}", text='"Hello, world"', sent={"prefer": "count=exact"},
          answered={"content-range": "0-0/1"}),
+    Case("no more than the API shows", "numbers", '{"n": 5}', text="[1, 2, 3, 4]",
+         answered={"content-range": "0-3/*"}),
+    Case("which a count tells", "numbers", '{"n": 5}', 206, text="[1, 2, 3, 4]",
+         sent={"prefer": "count=exact"}, answered={"content-range": "0-3/5"}),
+    Case("the limit asked for is no way around", "numbers?limit=9", '{"n": 5}',
+         text="[1, 2, 3, 4]"),
     Case("behind the end", "all_things?offset=9", status=416, code="PGRST103",
          sent={"prefer": "count=exact"}),
     Case("a negative limit", "all_things?limit=-1", status=416, code="PGRST103"),
@@ -281,7 +290,9 @@ CASES = [
 def cases(http_server_database: Database) -> Iterator[Http]:
     """An HTTP side of the cases' schemas alone."""
     http_server_database.run_file(SQL)
-    with http_stack(http_server_database, schemas=("cases", "second")) as running:
+    with http_stack(
+        http_server_database, exposed=Exposed(schemas=("cases", "second"), max_rows=4)
+    ) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tallystick.local.http_stack import SCHEMAS
+from tallystick.local.http_stack import Exposed
 from tallystick.transports import exact_json
 from tests.support.http import Http
 from tests.support.servers import Database
@@ -61,7 +61,7 @@ def populated(owner: psycopg.Connection) -> str:
 def test_every_relation_reads_as_postgres_writes_it(
     http: Http, http_database: Database, owner: psycopg.Connection, populated: str
 ) -> None:
-    relations = owner.execute(RELATIONS, (list(SCHEMAS),)).fetchall()
+    relations = owner.execute(RELATIONS, (list(Exposed().schemas),)).fetchall()
     assert len(relations) > 40
     filled = 0
     with http_database.connect(role="service_role", autocommit=True) as server:

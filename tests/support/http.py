@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tallystick.local.http_stack import SCHEMAS, DatabaseUrls, HttpStack
+from tallystick.local.http_stack import DatabaseUrls, Exposed, HttpStack
 from tests.support.servers import Database, throwaway_folder
 
 TREE = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def http_stack(
     database: Database,
     functions: Path | None = None,
     functions_environment: Mapping[str, str] | None = None,
-    schemas: tuple[str, ...] = SCHEMAS,
+    exposed: Exposed | None = None,
 ) -> Iterator[Http]:
     """Lend the HTTP side of a database; packages are kept in the tree's cache."""
     urls = DatabaseUrls(
@@ -114,7 +114,7 @@ def http_stack(
             urls,
             functions=functions,
             functions_environment=functions_environment,
-            schemas=schemas,
+            exposed=exposed,
         )
         try:
             stack.start()

@@ -9,7 +9,7 @@ import typer
 from tallystick import migrations, removal
 from tallystick.cli.program import program
 from tallystick.local import DEFAULT_MAJOR, LocalServer
-from tallystick.local.http_stack import DatabaseUrls, HttpStack, exposed
+from tallystick.local.http_stack import DatabaseUrls, HttpStack, exposed_by
 
 _PROJECT: Final = Path("supabase")  # of the folder where the command is run
 
@@ -51,7 +51,6 @@ def up(
 
 def _start_http(server: LocalServer, functions: Path | None) -> None:
     default = _PROJECT / "functions"
-    schemas, extra_search_path = exposed(_PROJECT / "config.toml")
     database = DatabaseUrls(
         api=server.url(user="authenticator"),
         auth=server.url(user="supabase_auth_admin"),
@@ -61,8 +60,7 @@ def _start_http(server: LocalServer, functions: Path | None) -> None:
         server.state,
         database,
         functions=functions or (default if default.is_dir() else None),
-        schemas=schemas,
-        extra_search_path=extra_search_path,
+        exposed=exposed_by(_PROJECT / "config.toml"),
     ).start()
 
 

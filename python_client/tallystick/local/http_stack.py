@@ -36,9 +36,20 @@ _START_SECONDS: Final = 60
 _children: list["subprocess.Popen[bytes]"] = []
 _STOP_SECONDS: Final = 5
 
-# What is exposed where no config.toml says otherwise.
-SCHEMAS: Final = ("public", "metering", "pricing", "billing", "tenancy", "audit")
-EXTRA_SEARCH_PATH: Final = ("public", "extensions")
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """What of the database the data API shows.
+
+    Attributes:
+        schemas: The exposed schemas; the first is that of a request that names none.
+        extra_search_path: What is searched after the schema of a request.
+        max_rows: How many rows an answer has at most.
+    """
+
+    schemas: tuple[str, ...] = ("public", "metering", "pricing", "billing", "tenancy", "audit")
+    extra_search_path: tuple[str, ...] = ("public", "extensions")
+    max_rows: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +91,7 @@ class HttpStack:
         *,
         functions: Path | None = None,
         functions_environment: Mapping[str, str] | None = None,
-        schemas: tuple[str, ...] = SCHEMAS,
-        extra_search_path: tuple[str, ...] = EXTRA_SEARCH_PATH,
+        exposed: Exposed | None = None,
     ) -> None:
         """Describe the HTTP side; nothing is started or written yet.
 
@@ -90,8 +100,7 @@ class HttpStack:
             database: The database; needed to start, not to stop.
             functions: Folder of the edge functions, e.g. supabase/functions; None serves none.
             functions_environment: What they find in their environment besides Supabase's own.
-            schemas: The exposed schemas; the first is the default.
-            extra_search_path: What is searched after the schema of a request.
+            exposed: What the data API shows; ours where it is not said.
         """
         self.state = state
         self.log_file = state / "log" / "http.log"
@@ -99,8 +108,7 @@ class HttpStack:
         self._database = database
         self._functions = functions
         self._functions_environment = dict(functions_environment or {})
-        self._schemas = schemas
-        self._extra_search_path = extra_search_path
+        self._exposed = exposed or Exposed()
 
     @property
     def is_running(self) -> bool:
@@ -205,8 +213,9 @@ class HttpStack:
             "publishableKey": memory["publishable_key"],
             "secretKey": memory["secret_key"],
             "jwtSecret": memory["jwt_secret"],
-            "schemas": self._schemas,
-            "extraSearchPath": self._extra_search_path,
+            "schemas": self._exposed.schemas,
+            "extraSearchPath": self._exposed.extra_search_path,
+            "maxRows": self._exposed.max_rows,
             "pool": _POOL,
         }
         return self._run("gateway.ts", [*flags, *_project(_PROGRAMS)], config, environment)
@@ -286,8 +295,8 @@ class HttpStack:
         return memory
 
 
-def exposed(config: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return schemas and extra search path of a project's config.toml, ours where it has none.
+def exposed_by(config: Path) -> Exposed:
+    """Return what a project's config.toml exposes, ours where it does not say.
 
     Raises:
         LocalServerError: The file is malformed.
@@ -295,12 +304,14 @@ def exposed(config: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         api = tomllib.loads(config.read_text("utf-8")).get("api", {})
     except FileNotFoundError:
-        return SCHEMAS, EXTRA_SEARCH_PATH
+        return Exposed()
     except (OSError, ValueError) as error:
         raise LocalServerError(f"Cannot read {config}: {error}") from error
-    return (
-        tuple(api.get("schemas", SCHEMAS)),
-        tuple(api.get("extra_search_path", EXTRA_SEARCH_PATH)),
+    ours = Exposed()
+    return Exposed(
+        schemas=tuple(api.get("schemas", ours.schemas)),
+        extra_search_path=tuple(api.get("extra_search_path", ours.extra_search_path)),
+        max_rows=api.get("max_rows", ours.max_rows),
     )
 
 

@@ -16,10 +16,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
-from httpx import TransportError
+from httpx import TransportError, codes
 from postgrest.exceptions import APIError, generate_default_error_message
+from postgrest.types import CountMethod
 
-from tallystick.calls import Call, Read, Scalar, as_text
+from tallystick.calls import Call, Many, Read, Scalar, as_text
 from tallystick.errors import error_from, is_refusal
 from tallystick.transports import exact_json
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tallystick.calls import Argument, Request
     from tallystick.models import Row
 
-__all__ = ["AsyncSupabaseTransport", "SupabaseTransport"]
+__all__ = ["AsyncSupabaseTransport", "SupabaseTransport", "Truncated"]
 
 T = TypeVar("T")
 
@@ -39,6 +40,10 @@ _PAGE = 1000  # rows; what Supabase answers at most, unless a project says other
 _TRANSIENT = frozenset(
     ["PGRST000", "PGRST001", "PGRST002", "PGRST003", "57P01", "57P03", "502", "503", "504"]
 )
+
+
+class Truncated(Exception):  # noqa: N818 - named after what happened
+    """The API answered fewer rows than a function returned; what it did is done all the same."""
 
 
 class SupabaseTransport:
@@ -54,6 +59,7 @@ class SupabaseTransport:
 
         Raises:
             TallystickError: the database refused.
+            Truncated: the API does not answer as many rows.
             postgrest.exceptions.APIError: another error that the database or the API reported.
             httpx.TransportError: the network failed; whether the call was done is not known.
         """
@@ -81,10 +87,9 @@ class SupabaseTransport:
         """Do nothing: the client was given."""
 
     def _call(self, call: Call[T]) -> Any:
+        arguments = _arguments(call, as_query=self._read_only)
         schema = self._client.schema(call.schema)
-        return schema.rpc(
-            call.function, _arguments(call, as_query=self._read_only), get=self._read_only
-        )
+        return schema.rpc(call.function, arguments, count=_count(call), get=self._read_only)
 
     @staticmethod
     def _send(builder: Any) -> Response:
@@ -104,6 +109,7 @@ class AsyncSupabaseTransport:
 
         Raises:
             TallystickError: the database refused.
+            Truncated: the API does not answer as many rows.
             postgrest.exceptions.APIError: another error that the database or the API reported.
             httpx.TransportError: the network failed; whether the call was done is not known.
         """
@@ -131,10 +137,9 @@ class AsyncSupabaseTransport:
         """Do nothing: the client was given."""
 
     def _call(self, call: Call[T]) -> Any:
+        arguments = _arguments(call, as_query=self._read_only)
         schema = self._client.schema(call.schema)
-        return schema.rpc(
-            call.function, _arguments(call, as_query=self._read_only), get=self._read_only
-        )
+        return schema.rpc(call.function, arguments, count=_count(call), get=self._read_only)
 
     @staticmethod
     async def _send(builder: Any) -> Response:
@@ -170,6 +175,11 @@ def _listing(builder: Any, read: Read[Any], page: tuple[int, int]) -> Any:
         builder = builder.order(name, desc=read.descending)
     offset, size = page
     return builder.range(offset, offset + size - 1)
+
+
+def _count(call: Call[Any]) -> CountMethod | None:
+    """Return how rows are counted: a list that is cut short must not be taken for the whole."""
+    return CountMethod.exact if isinstance(call.read, Many) else None
 
 
 def _arguments(call: Call[Any], *, as_query: bool) -> dict[str, Any]:
@@ -217,6 +227,11 @@ def _http(request: Any) -> dict[str, Any]:
 def _read_call(call: Call[T], response: Response) -> T:
     """Hand the reader rows, as a cursor would: the answer does not say which of its forms it is."""
     body = _body(response)
+    if response.status_code == codes.PARTIAL_CONTENT:
+        raise Truncated(
+            f"{call.schema}.{call.function} was executed, but the API does not answer all of its "
+            f"rows ({response.headers.get('content-range')}): raise max_rows in its settings"
+        )
     if isinstance(call.read, Scalar):
         rows: object = [{call.function: body}]
     else:

@@ -71,7 +71,7 @@ Deno.test("values of a selection are parameters, names are quoted", async () => 
       f,
       new URLSearchParams(query),
       filters,
-      null,
+      { header: null, maxRows: 1000 },
       (text) => `$${values.push(text)}::text`,
     );
     return { ...selection, values };
@@ -91,6 +91,8 @@ Deno.test("values of a selection are parameters, names are quoted", async () => 
       'and not ("we""ird" = $3::text::text)',
   );
   assertEquals(filtered.values, ["1", "2", "'; drop table x; --"]);
+  assertEquals(select("").page, "limit 1000 offset 0");
+  assertEquals(select("limit=2000").page, "limit 1000 offset 0");
   for (const query of ["select=a;b", "select=a(b)", "order=id;x", "limit=1;x", "or=(a.eq.1)"]) {
     assertEquals(await codeOf(() => select(query)), "PGRST100");
   }

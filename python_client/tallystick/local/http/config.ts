@@ -23,6 +23,8 @@ export interface Config {
   /** The exposed schemas; the first is the one of a request that names none. */
   schemas: string[];
   extraSearchPath: string[];
+  /** How many rows an answer has at most. */
+  maxRows: number;
   /** How many requests of each kind reach the database at once. */
   pool: number;
 }

@@ -20,7 +20,7 @@ class Gateway {
   readonly #users: Users;
 
   constructor(readonly config: Config) {
-    const { database, schemas, extraSearchPath, pool } = config;
+    const { database, schemas, extraSearchPath, maxRows, pool } = config;
     this.#keys = new Keys(config);
     this.#catalogSql = postgres(database.catalog, {
       max: 2,
@@ -38,7 +38,7 @@ class Gateway {
       prepare: false,
       connection: { application_name: "tallystick rpc", TimeZone: "UTC" },
     });
-    this.#rpc = { sql, catalog, schemas, extraSearchPath };
+    this.#rpc = { sql, catalog, schemas, extraSearchPath, maxRows };
     this.#tables = new Tables(config, catalog);
     this.#users = new Users(config, this.#keys);
   }

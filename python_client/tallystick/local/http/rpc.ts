@@ -21,6 +21,7 @@ export interface RpcOptions {
   catalog: CatalogCache;
   schemas: readonly string[];
   extraSearchPath: readonly string[];
+  maxRows: number;
 }
 
 /** One answered row of the statement. */
@@ -51,7 +52,7 @@ export async function answerRpc(
 
 async function answer(request: Request, claims: Claims, options: RpcOptions): Promise<Response> {
   const url = new URL(request.url);
-  const name = decodeURIComponent(url.pathname.slice("/rest/v1/rpc/".length));
+  const name = readName(url.pathname);
   if (!METHODS.includes(request.method)) {
     throw new ApiError(405, "PGRST101", `Cannot use the ${request.method} method on RPC`);
   }
@@ -75,7 +76,7 @@ async function answer(request: Request, claims: Claims, options: RpcOptions): Pr
     f,
     url.searchParams,
     filters,
-    range,
+    { header: range, maxRows: options.maxRows },
     (text) => `$${call.values.push(text)}::text`,
   );
   const statement = `
@@ -100,6 +101,16 @@ async function answer(request: Request, claims: Claims, options: RpcOptions): Pr
     return found;
   });
   return respond(answered, f, request.method, format, preferences, selection.offset);
+}
+
+function readName(pathname: string): string {
+  try {
+    const name = decodeURIComponent(pathname.slice("/rest/v1/rpc/".length));
+    if (name !== "" && !name.includes("/")) return name;
+  } catch {
+    // Malformed, so no function's name either.
+  }
+  throw new ApiError(404, "PGRST125", "Invalid path specified in request URL");
 }
 
 function readSchema(request: Request, schemas: readonly string[]): string {

@@ -64,19 +64,20 @@ export function readSelection(
   f: DatabaseFunction,
   query: URLSearchParams,
   filters: [string, string][],
-  range: string | null,
+  range: { header: string | null; maxRows: number },
   parameter: (text: string) => string,
 ): Selection {
   for (const name of ["and", "or", "columns"]) {
     if (query.has(name)) throw unavailable(name);
   }
-  const { limit, offset } = readRange(query, range);
+  const { limit, offset } = readRange(query, range.header);
+  const most = limit === null || limit > range.maxRows ? range.maxRows : limit;
   return {
     columns: readColumns(query.get("select")),
     where: filters.map(([column, value]) => `and ${filterSql(f, column, value, parameter)}`)
       .join(" "),
     order: readOrder(query.get("order")),
-    page: `${limit === null ? "" : `limit ${limit}`} offset ${offset}`,
+    page: `limit ${most} offset ${offset}`,
     offset,
   };
 }

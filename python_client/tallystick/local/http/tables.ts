@@ -43,7 +43,7 @@ export class Tables {
         schemas: config.schemas,
         extra_search_path: config.extraSearchPath,
         port: config.port,
-        max_rows: 1000,
+        max_rows: config.maxRows,
       },
       auth: { enabled: false },
       db: { migrations: { enabled: false } },
