@@ -1,8 +1,9 @@
 """The front door: `Client` and `AsyncClient`, one method per exposed function, the same names.
 
 Both take a psycopg connection (your transaction, never committed here), a `psycopg_pool` pool or a
-connection string (each call its own transaction), or any `Transport`. The methods only pair what
-`calls` describes with the transport; what is sent and how it is read is said there.
+connection string (each call its own transaction), or any `Transport`; over HTTP it is that of
+`tallystick.transports.supabase`. The methods only pair what `calls` describes with the transport;
+what is sent and how it is read is said there.
 """
 
 from __future__ import annotations

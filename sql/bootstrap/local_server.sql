@@ -7,6 +7,9 @@ begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'postgres') then
     create role postgres login createdb createrole replication bypassrls;
   end if;
+  if not exists (select from pg_catalog.pg_roles where rolname = 'supabase_auth_admin') then
+    create role supabase_auth_admin login noinherit;
+  end if;
 end;
 $$;
 
@@ -29,6 +32,14 @@ create schema if not exists extensions;
 grant usage on schema extensions to anon, authenticated, service_role;
 grant all on schema extensions to postgres with grant option;
 grant usage on schema auth to postgres;
+
+-- Whoever keeps the users makes its tables there; postgres may look after them, the API roles not.
+grant usage, create on schema auth to supabase_auth_admin;
+alter role supabase_auth_admin set search_path = auth;
+alter default privileges for role supabase_auth_admin in schema auth
+grant all on tables to postgres;
+alter default privileges for role supabase_auth_admin in schema auth
+grant all on sequences to postgres;
 
 -- The hostile part: whatever postgres creates in public is open to every API role.
 alter default privileges for role postgres in schema public

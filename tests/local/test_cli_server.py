@@ -1,6 +1,7 @@
 """The commands up, down, status and migrate, as a user runs them."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 
@@ -16,7 +18,10 @@ from tallystick import migrations
 from tallystick.cli.main import main
 from tallystick.cli.program import program
 from tallystick.local import DEFAULT_MAJOR, LocalServer, default_state
+from tallystick.local.http_stack import HttpStack
 from tests.support.servers import Database, Server, throwaway_folder
+
+TREE = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def tallystick(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Run]:
     """The command line tool, with a state folder of its own."""
 
@@ -45,9 +50,12 @@ def tallystick(
 
     with throwaway_folder() as folder:
         monkeypatch.setenv("TALLYSTICK_STATE", str(folder / "state"))
+        monkeypatch.setenv("TALLYSTICK_CACHE", str(TREE / ".cache"))
+        monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("DATABASE_URL", raising=False)
         monkeypatch.delenv("TALLYSTICK_STACK", raising=False)
         yield run
+        HttpStack(folder / "state").stop()
         LocalServer(folder / "state").stop()
 
 
@@ -78,6 +86,50 @@ def test_up_status_and_down(tallystick: Run) -> None:
     assert tallystick("down").status == 0
     assert url in tallystick("up").stdout
     assert LocalServer().is_running
+
+
+def test_up_http_serves_the_project_in_this_folder(tallystick: Run) -> None:
+    functions = Path("supabase/functions/hello")
+    functions.mkdir(parents=True)
+    (functions / "index.ts").write_text("Deno.serve(() => new Response('hello'));")
+    Path("supabase/config.toml").write_text('[api]\nschemas = ["tenancy", "public"]\n')
+
+    up = tallystick("up", "--http")
+    assert up.status == 0, up.stderr
+    told = dict(re.findall(r"^([A-Z][\w ]+): (.*)$", up.stdout, flags=re.MULTILINE))
+    url, publishable, secret = told["API"], told["Publishable key"], told["Secret key"]
+    assert publishable.startswith("sb_publishable_")
+    created = httpx.post(  # in the first schema of config.toml
+        f"{url}/rest/v1/rpc/create_organization", headers={"apikey": secret}, json={"p_name": "A"}
+    )
+    assert (created.status_code, created.json()["name"]) == (200, "A")
+    hidden = httpx.get(
+        f"{url}/rest/v1/holds", headers={"apikey": secret, "accept-profile": "metering"}
+    )
+    assert hidden.json()["code"] == "PGRST106"
+    assert httpx.get(f"{url}/functions/v1/hello").text == "hello"
+
+    assert all(line in tallystick("status").stdout for line in told.values())
+    (functions / "index.ts").write_text("Deno.serve(() => new Response('changed'));")
+    again = tallystick("up", "--http")
+    assert url in again.stdout
+    assert secret in again.stdout
+    assert httpx.get(f"{url}/functions/v1/hello").text == "changed"
+
+    assert url in tallystick("up").stdout  # without the option it is left as it is
+    assert tallystick("down").stdout == "Stopped.\n"
+    assert "API" not in tallystick("status").stdout
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+
+
+def test_up_http_without_deno_says_how_to_get_it(
+    tallystick: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deno", None)
+    refused = tallystick("up", "--http")
+    assert_one_line(refused)
+    assert "tallystick[http]" in refused.stderr
 
 
 def test_another_major_in_the_same_folder_is_an_error_message(tallystick: Run) -> None:

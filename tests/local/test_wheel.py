@@ -35,6 +35,13 @@ def test_the_sql_is_in_the_wheel(unpacked: Path, packaged: str, source: str) -> 
     assert carried
 
 
+def test_the_http_side_is_in_the_wheel(unpacked: Path) -> None:
+    source = TREE / "python_client" / "tallystick" / "local" / "http"
+    carried = {f.name: f.read_bytes() for f in (unpacked / "tallystick/local/http").iterdir()}
+    assert carried == {f.name: f.read_bytes() for f in source.iterdir()}
+    assert {"gateway.ts", "functions.ts", "deno.json", "deno.lock"} <= carried.keys()
+
+
 def test_the_wheel_is_typed_and_licensed(unpacked: Path) -> None:
     (metadata,) = unpacked.glob("*.dist-info/METADATA")
     assert (unpacked / "tallystick" / "py.typed").exists()

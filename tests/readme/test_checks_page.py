@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.servers import Database
 
 PAGE = Path(__file__).parents[2] / "sql" / "audit" / "README.md"
-NAME = re.compile(r"(?:select\s+|\(\s*|then )'((?!p_)[a-z0-9]+(?:_[a-z0-9]+){2,})'")
+NAME = re.compile(r"(?:select\s+(?:distinct\s+)?|\(\s*|then )'((?!p_)[a-z0-9]+(?:_[a-z0-9]+){2,})'")
 
 
 def test_every_check_is_explained(database: Database) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -14,6 +15,7 @@ import pytest
 
 from tallystick import errors
 from tallystick.local import LocalServer
+from tallystick.local.http_stack import HttpStack
 from tests.support import supabase_cli
 from tests.support.servers import Database, throwaway_folder
 
@@ -55,6 +57,7 @@ def state() -> Iterator[Path]:
     """A state folder for the local server the commands start, and stop in the end."""
     with throwaway_folder() as folder:
         yield folder
+        HttpStack(folder).stop()
         LocalServer(folder).stop()
 
 
@@ -77,6 +80,7 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
     environment = {
         **os.environ,
         "TALLYSTICK_STATE": str(workplace),
+        "TALLYSTICK_CACHE": str(TREE / ".cache"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     environment.pop("DATABASE_URL", None)
@@ -84,6 +88,8 @@ def test_command(command: str, workplace: Path, bare_database: Database) -> None
         environment["DATABASE_URL"] = bare_database.url()
     if command == "./scripts/test":  # this test is part of its full run
         command += " --collect-only -q tests/readme"
+    if command == "./scripts/spend-page":  # it serves until it is stopped: tests/http starts it
+        command += f" --build {workplace / 'page'}"
     if command.startswith("pip install"):  # the project is installed already
         command += " --quiet --dry-run --no-deps --no-build-isolation"
     done = subprocess.run(
@@ -109,7 +115,7 @@ def test_sql_example_prints_what_is_shown(database: Database, tmp_path: Path, pl
 
 def test_python_example(database: Database) -> None:
     """The Python example settles one call, by what the answer says it used."""
-    (example,) = blocks("python")
+    example = blocks("python")[0]  # the others are run by tests/http
     answer = {
         "object": "chat.completion",
         "usage": {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500},
@@ -152,6 +158,13 @@ def test_membership_seam(database: Database, tmp_path: Path) -> None:
                 "select metering.set_budget("
                 "'b0000000-0000-4000-8000-000000000000', 'organization', null, 'month', 1)"
             )
+
+
+def test_what_is_exposed_is_what_the_project_exposes() -> None:
+    """The schemas shown are those of supabase/config.toml."""
+    (shown,) = blocks("toml")
+    config = (TREE / "supabase" / "config.toml").read_text("utf-8")
+    assert tomllib.loads(shown)["api"]["schemas"] == tomllib.loads(config)["api"]["schemas"]
 
 
 def test_error_table_is_the_registry(database: Database) -> None:

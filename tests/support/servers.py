@@ -59,15 +59,26 @@ class Server:
     def clone(self, template: str) -> Iterator["Database"]:
         """Lend a fresh copy of a database that nobody is connected to."""
         name = f"tallystick_test_{os.getpid()}_{next(_numbers)}"
+        self._create(name, template)
+        try:
+            yield Database(self, name)
+        finally:
+            self._drop(name)
+
+    def renew(self, name: str, template: str) -> None:
+        """Replace a database by a fresh copy of another, cutting off whoever is connected."""
+        self._drop(name)
+        self._create(name, template)
+
+    def _create(self, name: str, template: str) -> None:
         owner = urlsplit(self.owner_url).username or "postgres"
         self._run(
             "create database {} template {} owner {} strategy file_copy",
             *(sql.Identifier(part) for part in (name, template, owner)),
         )
-        try:
-            yield Database(self, name)
-        finally:
-            self._run("drop database {} with (force)", sql.Identifier(name))
+
+    def _drop(self, name: str) -> None:
+        self._run("drop database {} with (force)", sql.Identifier(name))
 
     def _run(self, statement: str, *parts: sql.Identifier) -> None:
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
@@ -100,13 +111,24 @@ class Database:
             connection.commit()
         return connection
 
+    def renew(self, template: str) -> None:
+        """Become a fresh copy of another database, under the same name."""
+        self.server.renew(self.name, template)
+
     def run_file(self, file: Path) -> str:
         """Run a script through psql, which stops at the first error; return what it prints."""
         return self._program("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file))
 
     def dump(self, *options: str) -> str:
         """Return the schema as pg_dump writes it, without its random \\restrict lines."""
-        text = self._program("pg_dump", "--schema-only", *options)
+        return self._dump("--schema-only", *options)
+
+    def rows(self) -> str:
+        """Return all rows as pg_dump writes them."""
+        return self._dump("--data-only")
+
+    def _dump(self, *options: str) -> str:
+        text = self._program("pg_dump", *options)
         return re.sub(r"^\\(un)?restrict .*\n", "", text, flags=re.MULTILINE)
 
     @staticmethod

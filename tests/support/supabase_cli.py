@@ -1,7 +1,8 @@
 """Checks the migrations with the real Supabase CLI: `python -m tests.support.supabase_cli`.
 
-Three things only it can tell: that `supabase db push` installs the schema beside an application's
-own tables, what plpgsql_check finds in the functions (`db lint`), and what Supabase's advisors say.
+Four things only it can tell: that `supabase db push` installs the schema beside an application's
+own tables and finds nothing to do the next time, what plpgsql_check finds in the functions (`db
+lint`), what Supabase's advisors say, and that after `tallystick uninstall` it installs all anew.
 It needs npm, Debian's Postgres 15 and its plpgsql_check, hence no part of the tests.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from tallystick import migrations
+from tallystick import migrations, removal
 from tallystick.local import Engine, LocalServer, LocalServerError, find_engine
 from tests.support import packages
 from tests.support.servers import Database, Server, throwaway_folder
@@ -43,12 +44,14 @@ def main() -> int:
         program = install_cli()
         with linted_server() as server, server.clone("postgres") as database:
             database.run_file(APPLICATION)
+            before = everything(database)
             check_push(program, database)
             for check in (check_lint, check_advisors):
                 try:
                     check(program, database)
                 except CheckFailedError as failure:
                     failures.append(failure)
+            check_removal(program, database, before)
     except (CheckFailedError, LocalServerError) as failure:
         failures.append(failure)
     for failure in failures:
@@ -106,6 +109,8 @@ def check_push(program: Path, database: Database) -> None:
         kept = connection.execute("select count(*) from public.accounts").fetchone()
     if kept != (1,):
         raise CheckFailedError("db push lost a row of the application's own table")
+    if "up to date" not in supabase(program, database, "db", "push", "--yes"):
+        raise CheckFailedError("db push had something to do a second time")
     report(f"db push applied {len(migrations.available())} migrations beside an application")
 
 
@@ -127,6 +132,24 @@ def check_advisors(program: Path, database: Database) -> None:
     if unexpected:
         raise CheckFailedError("db advisors found\n" + "\n".join(unexpected))
     report(f"db advisors found nothing but {', '.join(sorted(EXPECTED_ADVICE))}")
+
+
+def check_removal(program: Path, database: Database, before: str) -> None:
+    """Take it out again, see that nothing is left, and push it once more."""
+    removal.uninstall(database.url())
+    if everything(database) != before:
+        raise CheckFailedError("uninstall left something behind")
+    supabase(program, database, "db", "push", "--yes")
+    if left := migrations.pending(database.url()):
+        raise CheckFailedError(f"after uninstall db push did not apply {left}")
+    report("uninstall left nothing behind, and db push installed it again")
+
+
+def everything(database: Database) -> str:
+    """Return schema, rows and roles of the application's database."""
+    with database.connect() as connection:
+        roles = connection.execute("select rolname::text from pg_roles order by 1").fetchall()
+    return f"{database.dump()}{database.rows()}{roles}"
 
 
 def supabase(program: Path, database: Database, *arguments: str) -> str:

@@ -19,13 +19,14 @@ from tallystick.cli.prices import prices
 from tallystick.cli.replay import replay
 from tallystick.cli.report.command import report
 from tallystick.cli.runs import reconcile, runs
-from tallystick.cli.server import down, migrate, status, up
+from tallystick.cli.server import down, migrate, status, uninstall, up
 from tallystick.cli.statement.command import statement
 from tallystick.cli.top.command import top
 from tallystick.cli.ventures import ventures
 from tallystick.cli.verify import verify
 from tallystick.local import LocalServerError
 from tallystick.migrations import MigrationMismatch
+from tallystick.removal import StillNeeded
 
 app = typer.Typer(
     name="tallystick",
@@ -39,6 +40,7 @@ for command in (
     down,
     status,
     migrate,
+    uninstall,
     replay,
     demo,
     report,
@@ -57,7 +59,7 @@ def main() -> None:
     """Run the tool; a server or database that cannot be used is a message, not a traceback."""
     try:
         app(prog_name="tallystick")
-    except (LocalServerError, MigrationMismatch) as error:
+    except (LocalServerError, MigrationMismatch, StillNeeded) as error:
         _fail(str(error))
     except psycopg.Error as error:
         _fail(_one_line(error))

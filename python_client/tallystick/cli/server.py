@@ -1,19 +1,39 @@
-"""The commands about databases: up, down, status and migrate."""
+"""The commands about databases: up, down, status, migrate and uninstall."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import psycopg
 import typer
 
-from tallystick import migrations
+from tallystick import migrations, removal
 from tallystick.cli.program import program
 from tallystick.local import DEFAULT_MAJOR, LocalServer
+from tallystick.local.http_stack import DatabaseUrls, HttpStack, exposed_by
+
+_PROJECT: Final = Path("supabase")  # of the folder where the command is run
 
 
 def up(
     major: Annotated[
         int | None,
         typer.Option(help=f"Version of a new server: 16 or 18. [default: {DEFAULT_MAJOR}]"),
+    ] = None,
+    http: Annotated[
+        bool,
+        typer.Option(
+            "--http",
+            help="Also start users, data API and edge functions, as Supabase has them. "
+            "Again, it starts them anew, with what has changed.",
+        ),
+    ] = False,
+    functions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the edge functions; supabase/functions, where there is one.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
 ) -> None:
     """Start the local Postgres and bring its schema up to date.
@@ -23,19 +43,46 @@ def up(
     server = LocalServer(major=major)
     server.start()
     _report_applied(migrations.apply(server.url()))
+    if http:
+        _start_http(server, functions)
     typer.echo(f"Postgres {server.major} is running: {server.url()}")
+    _report_http(server)
+
+
+def _start_http(server: LocalServer, functions: Path | None) -> None:
+    default = _PROJECT / "functions"
+    database = DatabaseUrls(
+        api=server.url(user="authenticator"),
+        auth=server.url(user="supabase_auth_admin"),
+        catalog=server.url(),
+    )
+    HttpStack(
+        server.state,
+        database,
+        functions=functions or (default if default.is_dir() else None),
+        exposed=exposed_by(_PROJECT / "config.toml"),
+    ).start()
+
+
+def _report_http(server: LocalServer) -> None:
+    stack = HttpStack(server.state)
+    if stack.is_running:
+        typer.echo(f"API: {stack.url}")
+        typer.echo(f"Publishable key: {stack.publishable_key}")
+        typer.echo(f"Secret key: {stack.secret_key}")
 
 
 def down() -> None:
-    """Stop the local Postgres; its data stay."""
+    """Stop the local Postgres, and what is served over HTTP; its data stay."""
     server = LocalServer()
     was_running = server.is_running
+    HttpStack(server.state).stop()
     server.stop()
     typer.echo("Stopped." if was_running else "Nothing was running.")
 
 
 def status() -> None:
-    """Show where the local Postgres is and whether it runs; exit code 1 when it does not."""
+    """Show where the local Postgres is, and its API; exit code 1 when it does not run."""
     server = LocalServer()
     typer.echo(f"State folder: {server.state}")
     if not server.is_running:
@@ -44,6 +91,7 @@ def status() -> None:
     waiting = migrations.pending(server.url())
     typer.echo(f"Postgres {server.major} is running: {server.url()}")
     typer.echo(f"Log: {server.log_file}")
+    _report_http(server)
     typer.echo(f"Migrations to apply: {', '.join(waiting)}" if waiting else "Schema is up to date.")
 
 
@@ -70,6 +118,43 @@ def migrate(
     else:
         _require_supabase_roles(database_url)
     _report_applied(migrations.apply(database_url))
+
+
+def uninstall(
+    database_url: Annotated[
+        str,
+        typer.Option(envvar="DATABASE_URL", help="The database, as its owner.", show_default=False),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove Tallystick from a database of yours, all ledgers included, and nothing else.
+
+    Refused while something of yours depends on it. What --bootstrap made stays, and so does a
+    role that another database of the server needs.
+    """
+    found = removal.uninstall(database_url, keep=True)
+    if found.is_empty:
+        typer.echo("Nothing of Tallystick is there.")
+        return
+    _report_removal(found)
+    if not yes:
+        typer.confirm("Remove all of this, and every row in it?", abort=True)
+    removal.uninstall(database_url)
+    typer.echo("Removed.")
+    for role in found.kept_roles:
+        typer.echo(f"Role {role} stays: another database of this server needs it.")
+
+
+def _report_removal(found: removal.Removal) -> None:
+    for kind, names in (
+        ("Schemas", found.schemas),
+        ("In other schemas", found.objects),
+        ("Jobs", found.jobs),
+        ("Roles", found.roles),
+        ("Migrations", found.migrations),
+    ):
+        if names:
+            typer.echo(f"{kind}: {', '.join(names)}")
 
 
 def _report_applied(names: list[str]) -> None:

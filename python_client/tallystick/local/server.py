@@ -1,10 +1,8 @@
 """One Postgres server in one state folder."""
 
-import json
 import os
 import secrets
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +18,14 @@ from psycopg import sql
 
 from tallystick.local.engine import Engine, find_engine
 from tallystick.local.errors import LocalServerError
+from tallystick.local.memory import recall, remember
+from tallystick.local.ports import free_port, is_free
 from tallystick.local.system_user import server_user
 from tallystick.migrations import sql_folder
 
 DEFAULT_MAJOR: Final = 18
 _SUPERUSER: Final = "supabase_admin"
-_LOGIN_ROLES: Final = ("postgres", "authenticator")
+_LOGIN_ROLES: Final = ("postgres", "authenticator", "supabase_auth_admin")
 _LOG_LIMIT: Final = 10_000_000  # bytes; an older log is kept once, as <name>.1
 _START_ATTEMPTS: Final = 3
 
@@ -219,12 +219,7 @@ class LocalServer:
             yield
 
     def _recall(self) -> _Memory | None:
-        try:
-            memory: _Memory = json.loads(self._memory_file.read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise LocalServerError(f"Cannot read {self._memory_file}: {error}") from error
+        memory: _Memory | None = recall(self._memory_file)
         return memory
 
     def _remembered(self) -> _Memory:
@@ -233,20 +228,13 @@ class LocalServer:
             raise LocalServerError(f"No server in {self.state} yet: run `tallystick up`.")
         return memory
 
-    def _remember(self, memory: _Memory) -> None:
-        unfinished = self._memory_file.with_suffix(".unfinished")
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(0o600)
-        unfinished.write_text(json.dumps(memory))
-        unfinished.replace(self._memory_file)
-
     def _first_memory(self) -> _Memory:
         memory = _Memory(
             major=self.engine.major,  # one that is not installed must not be remembered
-            port=_free_port(),
+            port=free_port(),
             password=secrets.token_urlsafe(18),
         )
-        self._remember(memory)
+        remember(self._memory_file, memory)
         return memory
 
     def _require_major(self, memory: _Memory) -> None:
@@ -301,14 +289,14 @@ class LocalServer:
     def _launch(self, engine: Engine, memory: _Memory) -> None:
         _rotate(self.log_file)
         for _ in range(_START_ATTEMPTS):
-            if not _is_free(memory["port"]):
-                memory["port"] = _free_port()
-                self._remember(memory)
+            if not is_free(memory["port"]):
+                memory["port"] = free_port()
+                remember(self._memory_file, memory)
             command = [engine.program("pg_ctl"), "-D", str(self._data), "-l", str(self.log_file)]
             command += ["-w", "-t", "60", "-o", f"-p {memory['port']}", "start"]
             if self._user.run(command, self.state).returncode == 0:
                 return
-            if _is_free(memory["port"]):
+            if is_free(memory["port"]):
                 break  # the port was not the reason, so another attempt would not help
         raise LocalServerError(f"Postgres does not start; {self.log_file} ends:\n{self._log_end()}")
 
@@ -338,25 +326,6 @@ def _locale(major: int) -> list[str]:
     if major >= 17:
         return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     return ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        if os.name != "nt":
-            # As Postgres does, so connections that are still closing do not count as a taken port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _rotate(log_file: Path) -> None:

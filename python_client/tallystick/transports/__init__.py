@@ -1,7 +1,8 @@
 """The seam between `calls` and a driver.
 
-A transport carries a `Call` or a `Read` to a database and hands the result rows to its reader. Two
-exist, over psycopg (`tallystick.transports.psycopg`). One over supabase-py plugs in here; it must:
+A transport carries a `Call` or a `Read` to a database and hands the result rows to its reader. They
+exist over psycopg (`tallystick.transports.psycopg`) and over HTTP with supabase-py
+(`tallystick.transports.supabase`), sync and async. One over HTTP must:
 
 1. for a `Call` use ``client.schema(call.schema).rpc(call.function, call.arguments)``: arguments go
    by name and none is added. UUIDs, `Decimal`s and timedeltas go as text (`calls.as_text`), which

@@ -1,0 +1,111 @@
+/** A stream on its way to the caller: every event is read in passing. */
+
+import { type EventSourceMessage, EventSourceParserStream } from "eventsource-parser/stream";
+import { isUsageAlone, type Meter } from "./meter.ts";
+import { type Deadline, providerBroke, providerFailure, readAnswer } from "./provider.ts";
+
+/** How a stream ended. Only where the caller is gone does nobody wait for what follows. */
+export type Ending = "complete" | "broken" | "caller gone";
+
+export interface Watch {
+  meter: Meter;
+  /** Ends the provider's answer when it passes or is told to. */
+  deadline: Deadline;
+  /** How long the provider may be silent. */
+  idleMs: number;
+  /** Called once, however it ends; the last event waits for it. */
+  end: (ending: Ending) => Promise<void>;
+}
+
+/**
+ * Passes the events of an answer on as the caller takes them, and tells how it ended.
+ *
+ * A stream that breaks off ends with an error event, which OpenAI's clients raise. The chunk with
+ * the usage is for us, unless the caller asked for it too.
+ */
+export function relay(
+  answer: ReadableStream<Uint8Array>,
+  watch: Watch,
+): ReadableStream<Uint8Array> {
+  const { meter, deadline, idleMs } = watch;
+  const events = answer
+    .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
+    .pipeThrough(new EventSourceParserStream({ onComment: listen }))
+    .getReader();
+  const encoder = new TextEncoder();
+  let ended = false;
+  let isListening = false;
+
+  /** Waits anew: a comment says that the provider still works on it. */
+  function listen(): void {
+    if (isListening) {
+      deadline.set(idleMs);
+    }
+  }
+
+  async function end(ending: Ending): Promise<void> {
+    if (!ended) {
+      ended = true;
+      deadline.abort();
+      events.cancel().catch(() => {}); // it may have failed before
+      await watch.end(ending);
+    }
+  }
+
+  /** The next event, or null at the end. */
+  async function next(): Promise<EventSourceMessage | null> {
+    isListening = true;
+    listen();
+    try {
+      const { value, done } = await events.read();
+      return done ? null : value;
+    } finally {
+      isListening = false;
+      deadline.clear();
+    }
+  }
+
+  /** What the next event becomes; null at the end. */
+  async function passed(): Promise<string | null> {
+    while (true) {
+      const event = await next();
+      if (event === null || event.data === "[DONE]") {
+        // Some services leave the last line out.
+        if (event === null && !meter.hasUsage) {
+          throw providerBroke();
+        }
+        await end("complete");
+        return null;
+      }
+      const chunk = readAnswer(event.data);
+      meter.see(chunk);
+      if (meter.request.wantsUsage || !isUsageAlone(chunk)) {
+        return event.data;
+      }
+    }
+  }
+
+  return new ReadableStream({
+    async pull(controller) {
+      const send = (data: string) => controller.enqueue(encoder.encode(`data: ${data}\n\n`));
+      try {
+        const data = await passed();
+        if (data !== null) {
+          return send(data);
+        }
+        send("[DONE]");
+      } catch (error) {
+        if (ended) {
+          return; // the caller is gone, and the provider was told so
+        }
+        const failure = providerFailure(error, deadline);
+        await end("broken");
+        send(JSON.stringify(failure.body));
+      }
+      controller.close();
+    },
+    async cancel() {
+      await end("caller gone");
+    },
+  }, { highWaterMark: 0 });
+}
