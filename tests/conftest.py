@@ -7,6 +7,7 @@ Tests in SQL (tests/database/**/test_*.sql) are run by pytest-pgtap, each in a c
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from psycopg.abc import Query
@@ -14,9 +15,10 @@ from pytest_pgtap.pgtap import Runner
 
 from tallystick import migrations
 from tests.support import pgtap
-from tests.support.servers import Database, Server, any_server
+from tests.support.servers import Database, Server, any_server, is_foreign
 
 FIXTURES = Path(__file__).parent / "database" / "fixtures.sql"
+MOST_WORKERS = 4  # each has a Postgres, and some tests have a hundred connections
 LONG_CONNECTIONS = 1100  # 1,000 callers, and those who watch them
 
 
@@ -34,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Share the tests out to the cores, each worker with a Postgres of its own (-n auto).
+
+    A server that is given, or in Docker, is one for all: its tests run one after the other.
+    """
+    return 0 if is_foreign() else min(psutil.cpu_count() or 1, MOST_WORKERS)
+
+
 @pytest.fixture(scope="session")
 def long(pytestconfig: pytest.Config) -> bool:
     """Whether this run was asked for the long forms."""
@@ -48,20 +58,21 @@ def brief(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def server(long: bool) -> Iterator[Server]:
-    """The Postgres of this run."""
+    """The Postgres of this run; of this worker, where the run has several."""
     with any_server(LONG_CONNECTIONS if long else None) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def template(server: Server) -> Iterator[str]:
+def template(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
     """The name of a database with Tallystick, pgTAP and the shared fixtures."""
     with server.clone(server.bare_template) as database:
         migrations.apply(database.url())
         try:
             pgtap.install(database.url())
         except pgtap.PgTapMissingError as missing:
-            pytest.exit(str(missing), returncode=pytest.ExitCode.TESTS_FAILED)
+            request.session.shouldfail = str(missing)  # nor could any other test run
+            raise
         if FIXTURES.exists():
             with database.connect() as connection:
                 connection.execute(FIXTURES.read_bytes())

@@ -20,7 +20,7 @@ from tests.properties.model import (
     expect,
     names_of,
 )
-from tests.support.races import Connection
+from tests.support.races import Connection, verify
 
 CALL = "workflow_id, run_id, venture_id, user_id, api_key_id, model, tags"
 HOLDS = f"""
@@ -89,7 +89,7 @@ def read(connection: Connection, organization: UUID) -> Books:
             },
             status={row["budget_id"]: _status(row) for row in rows(STATUS)},
             requests={(r["operation"], r["request_id"]): r["subject_id"] for r in rows(REQUESTS)},
-            findings=rows("select * from audit.verify_integrity(%s)"),
+            findings=verify(connection, organization),
         )
 
 

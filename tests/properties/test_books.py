@@ -270,10 +270,7 @@ class Books(RuleBasedStateMachine):
             return
         organization = self.organizations[self.touched]
         self.touched, self.waited = None, False
-        fetch = self.connection.execute
-        assert (
-            fetch("select * from audit.verify_integrity(%s)", (organization.id,)).fetchall() == []
-        )
+        assert races.verify(self.connection, organization.id) == []
         self.assert_ledger(organization)
         self.assert_counters(organization)
         self.assert_answers(organization)

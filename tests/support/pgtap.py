@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+from fasteners import InterProcessLock
 
 from tests.support import packages
 
@@ -45,7 +46,10 @@ def install(url: str) -> None:
 
 def _script() -> str:
     """Return the newest installation script, without the lines that only psql understands."""
-    candidates = sorted(_on_this_machine()) or sorted(_from_package_manager())
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # One of several workers fetches it, the others wait for it.
+    with InterProcessLock(CACHE / "lock"):
+        candidates = sorted(_on_this_machine()) or sorted(_from_package_manager())
     if not candidates:
         raise PgTapMissingError(
             "pgTAP is needed to run the tests in tests/database and was not found. "

@@ -164,8 +164,12 @@ def claimed_major() -> int | None:
     claimed = os.environ.get("TALLYSTICK_PG_MAJOR")
     if claimed:
         return int(claimed)
-    foreign = os.environ.get("DATABASE_URL") or os.environ.get("TALLYSTICK_STACK")
-    return None if foreign else DEFAULT_MAJOR
+    return None if is_foreign() else DEFAULT_MAJOR
+
+
+def is_foreign() -> bool:
+    """Whether this run has a server that it did not make: DATABASE_URL, or Docker's image."""
+    return bool(os.environ.get("DATABASE_URL")) or os.environ.get("TALLYSTICK_STACK") == "docker"
 
 
 @contextmanager
