@@ -21,7 +21,7 @@ def database_with_rows(database: Database) -> Iterator[Database]:
     with races.warm(database):
         with races.session(database) as connection:
             ledgers.fill(connection, ORGANIZATION)
-            seal(connection)
+        assert seal_now(database) > 0
         yield database
 
 
@@ -62,6 +62,7 @@ def unsealed(database: Database) -> int:
             " + (select count(*) from public.ai_usage_ledger)"
             " + (select count(*) from billing.token_records)"
             " + (select count(*) from billing.billing_ledger)"
+            " + (select count(*) from public.venture_token_ledger)"
             " + (select count(*) from audit.event_log)"
             " - (select count(*) from audit.seal_leaves)"
         ).fetchall()
