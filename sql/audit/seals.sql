@@ -98,8 +98,8 @@ $$;
 comment on function private.seal_ledger(regclass, name, name[], name[]) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
   'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it. Errors: 22023 for a table without a key led by its organization or '
-  'without xact_id.';
+  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
+  'without a key led by its organization or without xact_id.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)

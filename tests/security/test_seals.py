@@ -324,6 +324,25 @@ def test_bookkeeping_that_was_altered_lets_no_old_row_in(
             assert [row_id for *_, row_id in found] == [row]
 
 
+def test_another_server_begins_with_a_seal_even_of_nothing(database: Database) -> None:
+    with without_guards(database) as connection:
+        connection.execute("update audit.seal_epochs set system_identifier = 1")
+        connection.execute("update audit.seals set system_identifier = 1")
+        connection.execute("update audit.seals as s set hash = private.seal_hash(s)")
+        assert connection.execute(FINDING).fetchall() == []
+
+        seal = "select epoch, is_catching_up, leaf_count from audit.seal_ledgers()"
+        assert connection.execute(seal).fetchall() == [(2, True, 0)]
+        assert connection.execute(seal).fetchall() == []
+        assert connection.execute(FINDING).fetchall() == []
+
+        connection.execute("delete from audit.seal_roots")
+        assert {row[0] for row in connection.execute(FINDING)} == {
+            "root_is_of_its_leaves",
+            "seal_is_of_its_roots",
+        }
+
+
 def test_a_row_of_no_transaction_is_found(database: Database) -> None:
     """It would wait for ever to be sealed."""
     with without_guards(database) as connection:
