@@ -56,6 +56,7 @@ comment on column audit.sealed_ledgers.sealed_below is
 create table audit.seals (
   seal bigint not null,
   epoch integer not null,
+  system_identifier bigint not null,
   is_catching_up boolean not null,
   xact_below xid8 not null,
   xact_next xid8 not null,
@@ -68,10 +69,10 @@ create table audit.seals (
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
-  constraint seals_seal_something check (leaf_count > 0)
+  constraint seals_seal_something_or_begin_an_epoch check (leaf_count > 0 or is_catching_up)
 );
 
-create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next);
+create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next, seal);
 
 create trigger seals_reject_mutation before update or delete on audit.seals
 for each row execute function private.reject_mutation();
@@ -83,12 +84,14 @@ comment on table audit.seals is
   'until then is what it was.';
 comment on column audit.seals.seal is 'Number of the seal, from 1, without a gap.';
 comment on column audit.seals.epoch is 'In which epoch it was made.';
+comment on column audit.seals.system_identifier is 'By which server: that of the epoch.';
 comment on column audit.seals.is_catching_up is
   'True where it sealed whatever had no leaf, after a restore; false where it went by transaction.';
 comment on column audit.seals.xact_below is
   'No transaction below this was under way when it was made.';
 comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
-comment on column audit.seals.leaf_count is 'How many rows it seals.';
+comment on column audit.seals.leaf_count is
+  'How many rows it seals; none where an epoch began with nothing to seal.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
 comment on column audit.seals.previous is
   'hash of the seal before it; 64 zeros for the first.';

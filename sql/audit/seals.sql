@@ -1,7 +1,8 @@
 -- How rows become leaves, leaves a root, and roots a seal.
 
--- Root of a Merkle tree over hashes (RFC 6962, 2.1: an odd one moves up as it is). A node is hashed
--- with another prefix than a leaf, so that neither can pass for the other.
+-- Root of a Merkle tree over hashes (RFC 6962, 2.1: an odd one moves up as it is, that of no leaves
+-- is the hash of nothing). A node is hashed with another prefix than a leaf, so that neither can
+-- pass for the other.
 create function private.merkle_root(p_hashes bytea[])
 returns bytea
 language plpgsql
@@ -23,12 +24,12 @@ begin
       order by (h.position - 1) / 2
     );
   end loop;
-  return v_hashes[1];
+  return coalesce(v_hashes[1], sha256(''));
 end
 $$;
 
 comment on function private.merkle_root(bytea[]) is
-  'Root of a Merkle tree over SHA-256 hashes, as in RFC 6962; null for none.';
+  'Root of a Merkle tree over SHA-256 hashes, as in RFC 6962.';
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
@@ -97,8 +98,8 @@ $$;
 comment on function private.seal_ledger(regclass, name, name[], name[]) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
   'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it. Errors: 22023 for a table without a key led by its organization or '
-  'without xact_id.';
+  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
+  'without a key led by its organization or without xact_id.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -120,9 +121,9 @@ comment on function private.row_id_expression(audit.sealed_ledgers) is
 
 -- The leaf of a row, as SQL over a row named t and the SQL of its salt.
 --
--- A leaf is over name=value of each column that has one, written as an array: its quotes keep a
--- value from passing for two. Values have one spelling each, whatever the session's settings:
--- whoever runs this sets time zone and date style.
+-- A leaf is over the ledger, what of it is the time, and name=value of each column that has one,
+-- written as an array: its quotes keep a value from passing for two. Values have one spelling
+-- each, whatever the session's settings: whoever runs this sets time zone and date style.
 create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
 returns text
 language plpgsql
@@ -153,8 +154,8 @@ begin
   inner join pg_type as y on y.oid = a.atttypid;
   return format(
     'sha256(decode(''00'', ''hex'') '
-    '|| convert_to(array_remove(array[%L, %s], null)::text, ''UTF8''))',
-    p_ledger.ledger, v_values
+    '|| convert_to(array_remove(array[%L, %L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, coalesce(p_ledger.time_column, ''), v_values
   );
 end
 $$;
@@ -199,9 +200,9 @@ begin
     sha256(
       decode('02', 'hex') || convert_to(
         array[
-          p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
-          p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
-          p_seal.root, p_seal.previous, p_seal.sealed_at::text
+          p_seal.seal::text, p_seal.epoch::text, p_seal.system_identifier::text,
+          p_seal.is_catching_up::text, p_seal.xact_below::text, p_seal.xact_next::text,
+          p_seal.leaf_count::text, p_seal.root, p_seal.previous, p_seal.sealed_at::text
         ]::text,
         'UTF8'
       )
@@ -355,6 +356,7 @@ begin
 
   v_seal.seal := coalesce(v_last.seal, 0) + 1;
   v_seal.epoch := v_epoch.epoch;
+  v_seal.system_identifier := v_epoch.system_identifier;
   v_seal.is_catching_up := not v_epoch.is_caught_up;
   v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
@@ -369,7 +371,8 @@ begin
   if v_seal.is_catching_up and v_is_whole then
     update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
   end if;
-  if v_seal.leaf_count = 0 then
+  -- Only the chain can prove where an epoch began, so each but the first begins with a seal.
+  if v_seal.leaf_count = 0 and coalesce(v_last.epoch, v_seal.epoch) = v_seal.epoch then
     return;
   end if;
 
@@ -393,7 +396,8 @@ $$;
 
 comment on function audit.seal_ledgers(integer) is
   'Seals the rows of all ledgers in the registry that were committed since the last seal, at most '
-  'p_limit of each, and returns the seal; nothing where there are none. What transactions under '
+  'p_limit of each, and returns the seal; nothing where there are none, but for the first seal of '
+  'another server. What transactions under '
   'way have written waits for the next. Blocks no spend. For operators. Errors: 22023.';
 
 -- The ledgers of the rooms before this one.

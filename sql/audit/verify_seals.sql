@@ -53,14 +53,7 @@ as $$
 begin
   return query execute format(
     $sql$
-    with chain as (
-      select
-        s.seal, s.epoch, s.is_catching_up, s.xact_next, s.sealed_at,
-        lag(s.sealed_at) over (order by s.seal) as previous_at
-      from audit.seals as s
-    ),
-
-    compared as (
+    with compared as (
       select
         coalesce(l.organization_id, t._organization_id) as organization_id,
         coalesce(l.row_id, t._row_id) as row_id,
@@ -68,7 +61,10 @@ begin
         l.leaf,
         case when l.leaf is not null then %1$s end as present,
         t.xact_id,
-        %2$s as written_at
+        %2$s as written_at,
+        row_number() over (
+          partition by t._organization_id, t._row_id collate "C"
+        ) > 1 and t.xact_id is not null as is_double
       from (
         select x.* from audit.seal_leaves as x
         where x.ledger = %3$L and ($1 is null or x.organization_id = $1)
@@ -80,26 +76,45 @@ begin
       ) as t on t._organization_id = l.organization_id and t._row_id = l.row_id
     ),
 
+    -- Rows are sealed in the order of their transactions: up to which one each seal had come.
+    passed as (
+      select
+        n.seal, n.epoch,
+        max(max(c.xact_id)) over (partition by n.epoch order by n.seal) as reached,
+        max(max(c.xact_id)) over (
+          partition by n.epoch order by n.seal rows between unbounded preceding and 1 preceding
+        ) as reached_before
+      from compared as c
+      inner join audit.seals as n on n.seal = c.seal
+      where not n.is_catching_up and c.leaf = c.present
+      group by n.seal, n.epoch
+    ),
+
     checked as (
       select
         c.*,
         case
           when c.xact_id is null then 'sealed_row_is_there'
+          when c.is_double then 'row_is_there_once'
           when c.leaf <> c.present then 'row_is_what_was_sealed'
-          when c.leaf is null and c.xact_id < $3 and $2 is not null then 'row_came_before_its_seal'
           when c.leaf is null and $2 is null or n.is_catching_up then null
-          when
-            (c.leaf is null or c.written_at < n.previous_at - private.seal_tolerance())
-            and exists (
-              select from chain as p
-              where p.epoch = coalesce(n.epoch, $2)
-                and (c.seal is null or p.seal < c.seal)
-                and p.xact_next <= c.xact_id
-                and p.sealed_at - private.seal_tolerance() > c.written_at
-            ) then 'row_was_written_when_it_says'
+          when c.xact_id < case
+            when c.leaf is not null then p.reached_before
+            else greatest($3, (select max(x.reached) from passed as x where x.epoch = $2))
+          end then 'row_came_before_its_seal'
+          when c.leaf is null and c.xact_id >= $4 and c.xact_id is distinct from $5
+            then 'transaction_of_row_has_begun'
+          when c.written_at < (
+            select e.sealed_at - private.seal_tolerance()
+            from audit.seals as e
+            where e.epoch = coalesce(n.epoch, $2) and e.xact_next <= c.xact_id
+            order by e.xact_next desc, e.seal desc
+            limit 1
+          ) then 'row_was_written_when_it_says'
         end as check_name
       from compared as c
-      left join chain as n on n.seal = c.seal
+      left join audit.seals as n on n.seal = c.seal
+      left join passed as p on p.seal = c.seal
     )
 
     select
@@ -109,6 +124,8 @@ begin
         when 'sealed_row_is_there' then 'nothing'
         when 'row_was_written_when_it_says' then c.written_at::text
         when 'row_came_before_its_seal' then 'a row'
+        when 'transaction_of_row_has_begun' then 'transaction ' || c.xact_id::text
+        when 'row_is_there_once' then 'another'
         else encode(c.present, 'hex')
       end
     from checked as c
@@ -119,6 +136,9 @@ begin
           where r.organization_id = c.organization_id
             and r.ledger = %3$L
             and r.row_id::text = c.row_id
+        ) and exists (
+          select from billing.retention_policies as o
+          where o.table_name = %3$L and o.delete_after is not null
         )
       )
     $sql$,
@@ -128,7 +148,9 @@ begin
     p_ledger.organization_column,
     private.row_id_expression(p_ledger)
   )
-  using p_organization_id, p_epoch, p_ledger.sealed_below;
+  using
+    p_organization_id, p_epoch, p_ledger.sealed_below, pg_snapshot_xmax(pg_current_snapshot()),
+    pg_current_xact_id_if_assigned();
 end
 $$;
 
@@ -182,7 +204,9 @@ begin
     from audit.seal_roots as x
     group by x.seal
   ) as r on r.seal = s.seal
-  where (s.root::text, s.leaf_count) is distinct from (r.root, r.leaf_count);
+  where (s.root::text, s.leaf_count) is distinct from (
+    coalesce(r.root, encode(private.merkle_root('{}'), 'hex')), coalesce(r.leaf_count, 0)
+  );
 
   return query
   select
@@ -196,11 +220,42 @@ begin
     from audit.seals as s
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
+
+  -- What catches up takes whatever it finds, so it may come once, and first, on each server.
+  return query
+  select
+    'server_catches_up_once', null::text, null::uuid, null::text, c.seal,
+    format('after epoch %s of server %s', c.last_epoch, c.last_server),
+    format('epoch %s of server %s', c.epoch, c.system_identifier)
+  from (
+    select
+      s.seal, s.epoch, s.system_identifier, s.is_catching_up,
+      lag(s.epoch) over (order by s.seal) as last_epoch,
+      lag(s.system_identifier) over (order by s.seal) as last_server,
+      lag(s.is_catching_up) over (order by s.seal) as was_catching_up
+    from audit.seals as s
+  ) as c
+  where case c.epoch
+    when c.last_epoch
+      then c.system_identifier <> c.last_server or c.is_catching_up and not c.was_catching_up
+    else
+      c.epoch <> c.last_epoch + 1
+      or c.system_identifier = c.last_server
+      or c.last_epoch is not null and not c.is_catching_up
+  end;
+
+  return query
+  select
+    'ledger_is_in_the_registry', r.ledger::text, null::uuid, null::text, null::bigint,
+    'a ledger', 'nothing'
+  from audit.seal_roots as r
+  where not exists (select from audit.sealed_ledgers as l where l.ledger = r.ledger)
+  group by r.ledger;
 end
 $$;
 
 comment on function private.verify_chain(uuid) is
-  'Leaves against roots, roots against seals, the chain, for audit.verify_seals.';
+  'Leaves against roots, roots against seals, the chain, the registry, for audit.verify_seals.';
 
 -- Recomputes every hash. Changes nothing, locks nothing.
 create function audit.verify_seals(
@@ -214,12 +269,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ledger audit.sealed_ledgers;
-  v_epoch integer := (
+  v_server constant bigint := (select c.system_identifier from pg_control_system() as c);
+  -- By the chain, where it tells: it cannot be edited.
+  v_epoch constant integer := (
     select e.epoch
     from audit.seal_epochs as e
-    where e.epoch = (select max(x.epoch) from audit.seal_epochs as x)
-      and e.is_caught_up
-      and e.system_identifier = (select c.system_identifier from pg_control_system() as c)
+    left join audit.seals as s on s.seal = (select max(x.seal) from audit.seals as x)
+    where
+      e.epoch = coalesce(s.epoch, (select max(x.epoch) from audit.seal_epochs as x))
+      and coalesce(s.system_identifier, e.system_identifier) = v_server
+      and (e.is_caught_up or not s.is_catching_up)
   );
 begin
   if p_published_hash !~ '^[0-9a-f]{64}$' then
@@ -240,7 +299,7 @@ end
 $$;
 
 comment on function audit.verify_seals(uuid, text) is
-  'One row per sealed row that was altered or removed, per row that came in behind a seal, and per '
-  'root or seal that does not fit; none when all is well. Of one organization, or of all. '
-  'p_published_hash is the hash of a seal that was kept elsewhere: only that exposes someone who '
-  'made all seals anew. For server roles. Errors: 22023.';
+  'One row per sealed row that was altered, removed or doubled, per row that came in behind a '
+  'seal, and per root or seal that does not fit; none when all is well. Of one organization, or of '
+  'all. p_published_hash is the hash of a seal that was kept elsewhere: only that exposes someone '
+  'who made all seals anew. For server roles. Errors: 22023.';

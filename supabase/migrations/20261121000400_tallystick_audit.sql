@@ -248,6 +248,7 @@ comment on column audit.sealed_ledgers.sealed_below is
 create table audit.seals (
   seal bigint not null,
   epoch integer not null,
+  system_identifier bigint not null,
   is_catching_up boolean not null,
   xact_below xid8 not null,
   xact_next xid8 not null,
@@ -260,10 +261,10 @@ create table audit.seals (
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
-  constraint seals_seal_something check (leaf_count > 0)
+  constraint seals_seal_something_or_begin_an_epoch check (leaf_count > 0 or is_catching_up)
 );
 
-create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next);
+create index seals_epoch_xact_next_idx on audit.seals (epoch, xact_next, seal);
 
 create trigger seals_reject_mutation before update or delete on audit.seals
 for each row execute function private.reject_mutation();
@@ -275,12 +276,14 @@ comment on table audit.seals is
   'until then is what it was.';
 comment on column audit.seals.seal is 'Number of the seal, from 1, without a gap.';
 comment on column audit.seals.epoch is 'In which epoch it was made.';
+comment on column audit.seals.system_identifier is 'By which server: that of the epoch.';
 comment on column audit.seals.is_catching_up is
   'True where it sealed whatever had no leaf, after a restore; false where it went by transaction.';
 comment on column audit.seals.xact_below is
   'No transaction below this was under way when it was made.';
 comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
-comment on column audit.seals.leaf_count is 'How many rows it seals.';
+comment on column audit.seals.leaf_count is
+  'How many rows it seals; none where an epoch began with nothing to seal.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
 comment on column audit.seals.previous is
   'hash of the seal before it; 64 zeros for the first.';
@@ -361,8 +364,9 @@ comment on column audit.checkpoints.checked_at is 'When that was.';
 
 -- How rows become leaves, leaves a root, and roots a seal.
 
--- Root of a Merkle tree over hashes (RFC 6962, 2.1: an odd one moves up as it is). A node is hashed
--- with another prefix than a leaf, so that neither can pass for the other.
+-- Root of a Merkle tree over hashes (RFC 6962, 2.1: an odd one moves up as it is, that of no leaves
+-- is the hash of nothing). A node is hashed with another prefix than a leaf, so that neither can
+-- pass for the other.
 create function private.merkle_root(p_hashes bytea[])
 returns bytea
 language plpgsql
@@ -384,12 +388,12 @@ begin
       order by (h.position - 1) / 2
     );
   end loop;
-  return v_hashes[1];
+  return coalesce(v_hashes[1], sha256(''));
 end
 $$;
 
 comment on function private.merkle_root(bytea[]) is
-  'Root of a Merkle tree over SHA-256 hashes, as in RFC 6962; null for none.';
+  'Root of a Merkle tree over SHA-256 hashes, as in RFC 6962.';
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
@@ -458,8 +462,8 @@ $$;
 comment on function private.seal_ledger(regclass, name, name[], name[]) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
   'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it. Errors: 22023 for a table without a key led by its organization or '
-  'without xact_id.';
+  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
+  'without a key led by its organization or without xact_id.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -481,9 +485,9 @@ comment on function private.row_id_expression(audit.sealed_ledgers) is
 
 -- The leaf of a row, as SQL over a row named t and the SQL of its salt.
 --
--- A leaf is over name=value of each column that has one, written as an array: its quotes keep a
--- value from passing for two. Values have one spelling each, whatever the session's settings:
--- whoever runs this sets time zone and date style.
+-- A leaf is over the ledger, what of it is the time, and name=value of each column that has one,
+-- written as an array: its quotes keep a value from passing for two. Values have one spelling
+-- each, whatever the session's settings: whoever runs this sets time zone and date style.
 create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
 returns text
 language plpgsql
@@ -514,8 +518,8 @@ begin
   inner join pg_type as y on y.oid = a.atttypid;
   return format(
     'sha256(decode(''00'', ''hex'') '
-    '|| convert_to(array_remove(array[%L, %s], null)::text, ''UTF8''))',
-    p_ledger.ledger, v_values
+    '|| convert_to(array_remove(array[%L, %L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, coalesce(p_ledger.time_column, ''), v_values
   );
 end
 $$;
@@ -560,9 +564,9 @@ begin
     sha256(
       decode('02', 'hex') || convert_to(
         array[
-          p_seal.seal::text, p_seal.epoch::text, p_seal.is_catching_up::text,
-          p_seal.xact_below::text, p_seal.xact_next::text, p_seal.leaf_count::text,
-          p_seal.root, p_seal.previous, p_seal.sealed_at::text
+          p_seal.seal::text, p_seal.epoch::text, p_seal.system_identifier::text,
+          p_seal.is_catching_up::text, p_seal.xact_below::text, p_seal.xact_next::text,
+          p_seal.leaf_count::text, p_seal.root, p_seal.previous, p_seal.sealed_at::text
         ]::text,
         'UTF8'
       )
@@ -716,6 +720,7 @@ begin
 
   v_seal.seal := coalesce(v_last.seal, 0) + 1;
   v_seal.epoch := v_epoch.epoch;
+  v_seal.system_identifier := v_epoch.system_identifier;
   v_seal.is_catching_up := not v_epoch.is_caught_up;
   v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
@@ -730,7 +735,8 @@ begin
   if v_seal.is_catching_up and v_is_whole then
     update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
   end if;
-  if v_seal.leaf_count = 0 then
+  -- Only the chain can prove where an epoch began, so each but the first begins with a seal.
+  if v_seal.leaf_count = 0 and coalesce(v_last.epoch, v_seal.epoch) = v_seal.epoch then
     return;
   end if;
 
@@ -754,7 +760,8 @@ $$;
 
 comment on function audit.seal_ledgers(integer) is
   'Seals the rows of all ledgers in the registry that were committed since the last seal, at most '
-  'p_limit of each, and returns the seal; nothing where there are none. What transactions under '
+  'p_limit of each, and returns the seal; nothing where there are none, but for the first seal of '
+  'another server. What transactions under '
   'way have written waits for the next. Blocks no spend. For operators. Errors: 22023.';
 
 -- The ledgers of the rooms before this one.
@@ -819,14 +826,7 @@ as $$
 begin
   return query execute format(
     $sql$
-    with chain as (
-      select
-        s.seal, s.epoch, s.is_catching_up, s.xact_next, s.sealed_at,
-        lag(s.sealed_at) over (order by s.seal) as previous_at
-      from audit.seals as s
-    ),
-
-    compared as (
+    with compared as (
       select
         coalesce(l.organization_id, t._organization_id) as organization_id,
         coalesce(l.row_id, t._row_id) as row_id,
@@ -834,7 +834,10 @@ begin
         l.leaf,
         case when l.leaf is not null then %1$s end as present,
         t.xact_id,
-        %2$s as written_at
+        %2$s as written_at,
+        row_number() over (
+          partition by t._organization_id, t._row_id collate "C"
+        ) > 1 and t.xact_id is not null as is_double
       from (
         select x.* from audit.seal_leaves as x
         where x.ledger = %3$L and ($1 is null or x.organization_id = $1)
@@ -846,26 +849,45 @@ begin
       ) as t on t._organization_id = l.organization_id and t._row_id = l.row_id
     ),
 
+    -- Rows are sealed in the order of their transactions: up to which one each seal had come.
+    passed as (
+      select
+        n.seal, n.epoch,
+        max(max(c.xact_id)) over (partition by n.epoch order by n.seal) as reached,
+        max(max(c.xact_id)) over (
+          partition by n.epoch order by n.seal rows between unbounded preceding and 1 preceding
+        ) as reached_before
+      from compared as c
+      inner join audit.seals as n on n.seal = c.seal
+      where not n.is_catching_up and c.leaf = c.present
+      group by n.seal, n.epoch
+    ),
+
     checked as (
       select
         c.*,
         case
           when c.xact_id is null then 'sealed_row_is_there'
+          when c.is_double then 'row_is_there_once'
           when c.leaf <> c.present then 'row_is_what_was_sealed'
-          when c.leaf is null and c.xact_id < $3 and $2 is not null then 'row_came_before_its_seal'
           when c.leaf is null and $2 is null or n.is_catching_up then null
-          when
-            (c.leaf is null or c.written_at < n.previous_at - private.seal_tolerance())
-            and exists (
-              select from chain as p
-              where p.epoch = coalesce(n.epoch, $2)
-                and (c.seal is null or p.seal < c.seal)
-                and p.xact_next <= c.xact_id
-                and p.sealed_at - private.seal_tolerance() > c.written_at
-            ) then 'row_was_written_when_it_says'
+          when c.xact_id < case
+            when c.leaf is not null then p.reached_before
+            else greatest($3, (select max(x.reached) from passed as x where x.epoch = $2))
+          end then 'row_came_before_its_seal'
+          when c.leaf is null and c.xact_id >= $4 and c.xact_id is distinct from $5
+            then 'transaction_of_row_has_begun'
+          when c.written_at < (
+            select e.sealed_at - private.seal_tolerance()
+            from audit.seals as e
+            where e.epoch = coalesce(n.epoch, $2) and e.xact_next <= c.xact_id
+            order by e.xact_next desc, e.seal desc
+            limit 1
+          ) then 'row_was_written_when_it_says'
         end as check_name
       from compared as c
-      left join chain as n on n.seal = c.seal
+      left join audit.seals as n on n.seal = c.seal
+      left join passed as p on p.seal = c.seal
     )
 
     select
@@ -875,6 +897,8 @@ begin
         when 'sealed_row_is_there' then 'nothing'
         when 'row_was_written_when_it_says' then c.written_at::text
         when 'row_came_before_its_seal' then 'a row'
+        when 'transaction_of_row_has_begun' then 'transaction ' || c.xact_id::text
+        when 'row_is_there_once' then 'another'
         else encode(c.present, 'hex')
       end
     from checked as c
@@ -885,6 +909,9 @@ begin
           where r.organization_id = c.organization_id
             and r.ledger = %3$L
             and r.row_id::text = c.row_id
+        ) and exists (
+          select from billing.retention_policies as o
+          where o.table_name = %3$L and o.delete_after is not null
         )
       )
     $sql$,
@@ -894,7 +921,9 @@ begin
     p_ledger.organization_column,
     private.row_id_expression(p_ledger)
   )
-  using p_organization_id, p_epoch, p_ledger.sealed_below;
+  using
+    p_organization_id, p_epoch, p_ledger.sealed_below, pg_snapshot_xmax(pg_current_snapshot()),
+    pg_current_xact_id_if_assigned();
 end
 $$;
 
@@ -948,7 +977,9 @@ begin
     from audit.seal_roots as x
     group by x.seal
   ) as r on r.seal = s.seal
-  where (s.root::text, s.leaf_count) is distinct from (r.root, r.leaf_count);
+  where (s.root::text, s.leaf_count) is distinct from (
+    coalesce(r.root, encode(private.merkle_root('{}'), 'hex')), coalesce(r.leaf_count, 0)
+  );
 
   return query
   select
@@ -962,11 +993,42 @@ begin
     from audit.seals as s
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
+
+  -- What catches up takes whatever it finds, so it may come once, and first, on each server.
+  return query
+  select
+    'server_catches_up_once', null::text, null::uuid, null::text, c.seal,
+    format('after epoch %s of server %s', c.last_epoch, c.last_server),
+    format('epoch %s of server %s', c.epoch, c.system_identifier)
+  from (
+    select
+      s.seal, s.epoch, s.system_identifier, s.is_catching_up,
+      lag(s.epoch) over (order by s.seal) as last_epoch,
+      lag(s.system_identifier) over (order by s.seal) as last_server,
+      lag(s.is_catching_up) over (order by s.seal) as was_catching_up
+    from audit.seals as s
+  ) as c
+  where case c.epoch
+    when c.last_epoch
+      then c.system_identifier <> c.last_server or c.is_catching_up and not c.was_catching_up
+    else
+      c.epoch <> c.last_epoch + 1
+      or c.system_identifier = c.last_server
+      or c.last_epoch is not null and not c.is_catching_up
+  end;
+
+  return query
+  select
+    'ledger_is_in_the_registry', r.ledger::text, null::uuid, null::text, null::bigint,
+    'a ledger', 'nothing'
+  from audit.seal_roots as r
+  where not exists (select from audit.sealed_ledgers as l where l.ledger = r.ledger)
+  group by r.ledger;
 end
 $$;
 
 comment on function private.verify_chain(uuid) is
-  'Leaves against roots, roots against seals, the chain, for audit.verify_seals.';
+  'Leaves against roots, roots against seals, the chain, the registry, for audit.verify_seals.';
 
 -- Recomputes every hash. Changes nothing, locks nothing.
 create function audit.verify_seals(
@@ -980,12 +1042,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ledger audit.sealed_ledgers;
-  v_epoch integer := (
+  v_server constant bigint := (select c.system_identifier from pg_control_system() as c);
+  -- By the chain, where it tells: it cannot be edited.
+  v_epoch constant integer := (
     select e.epoch
     from audit.seal_epochs as e
-    where e.epoch = (select max(x.epoch) from audit.seal_epochs as x)
-      and e.is_caught_up
-      and e.system_identifier = (select c.system_identifier from pg_control_system() as c)
+    left join audit.seals as s on s.seal = (select max(x.seal) from audit.seals as x)
+    where
+      e.epoch = coalesce(s.epoch, (select max(x.epoch) from audit.seal_epochs as x))
+      and coalesce(s.system_identifier, e.system_identifier) = v_server
+      and (e.is_caught_up or not s.is_catching_up)
   );
 begin
   if p_published_hash !~ '^[0-9a-f]{64}$' then
@@ -1006,10 +1072,10 @@ end
 $$;
 
 comment on function audit.verify_seals(uuid, text) is
-  'One row per sealed row that was altered or removed, per row that came in behind a seal, and per '
-  'root or seal that does not fit; none when all is well. Of one organization, or of all. '
-  'p_published_hash is the hash of a seal that was kept elsewhere: only that exposes someone who '
-  'made all seals anew. For server roles. Errors: 22023.';
+  'One row per sealed row that was altered, removed or doubled, per row that came in behind a '
+  'seal, and per root or seal that does not fit; none when all is well. Of one organization, or of '
+  'all. p_published_hash is the hash of a seal that was kept elsewhere: only that exposes someone '
+  'who made all seals anew. For server roles. Errors: 22023.';
 
 -- sql/audit/findings.sql
 

@@ -616,7 +616,9 @@ begin
   if new.is_simulation then
     return new;
   end if;
-  new.usage_id := (select v.usage_id from public.venture_token_ledger as v where v.id = new.id);
+  new.usage_id := (
+    select coalesce(v.usage_id, v.id) from public.venture_token_ledger as v where v.id = new.id
+  );
   if new.usage_id is null then
     v_usage := private.book_venture(
       v_usage, v_request_id, private.content_hash(v_request_id)

@@ -295,6 +295,153 @@ def test_seals_that_were_altered_are_found(
         assert {row[0] for row in connection.execute(FINDING)} == expected
 
 
+def slip_in(connection: psycopg.Connection, transaction: str) -> str:
+    """Insert a copy of a movement as written by the given transaction; return its id."""
+    ledger = LEDGERS[2]
+    row, _ = two_rows(connection, ledger)
+    connection.execute(
+        f"insert into {ledger.name} select (jsonb_populate_record(t, %s::jsonb"
+        f" || jsonb_build_object('id', %s::text, 'xact_id', ({transaction})::text))).*"
+        f" from {ledger.name} as t where id::text = %s",
+        (ledger.apart, copy_of(row), row),
+    )
+    return copy_of(row)
+
+
+FIRST_TRANSACTION = "select min(xact_id::text::bigint) from billing.billing_ledger"
+
+
+@pytest.mark.parametrize(
+    ("registry", "seals_again", "expected"),
+    [
+        ("update audit.sealed_ledgers set sealed_below = '0'", False, "row_came_before_its_seal"),
+        ("update audit.sealed_ledgers set sealed_below = '0'", True, "row_came_before_its_seal"),
+        ("update audit.seal_epochs set is_caught_up = false", False, "row_came_before_its_seal"),
+        ("update audit.seal_epochs set is_caught_up = false", True, "server_catches_up_once"),
+        ("update audit.seal_epochs set system_identifier = 1", False, "row_came_before_its_seal"),
+        ("update audit.seal_epochs set system_identifier = 1", True, "server_catches_up_once"),
+        ("insert into audit.seal_epochs values (2, 1), (3, 2)", True, "server_catches_up_once"),
+    ],
+)
+def test_bookkeeping_that_was_altered_lets_no_old_row_in(
+    database: Database, registry: str, seals_again: bool, expected: str
+) -> None:
+    with without_guards(database) as connection:
+        row = slip_in(connection, FIRST_TRANSACTION)
+        connection.execute(registry)
+        if seals_again:
+            assert connection.execute("select from audit.seal_ledgers()").rowcount == 1
+        found = connection.execute(FINDING).fetchall()
+        assert {check for check, *_ in found} == {expected}
+        if expected == "row_came_before_its_seal":
+            assert [row_id for *_, row_id in found] == [row]
+
+
+def test_another_server_begins_with_a_seal_even_of_nothing(database: Database) -> None:
+    with without_guards(database) as connection:
+        connection.execute("update audit.seal_epochs set system_identifier = 1")
+        connection.execute("update audit.seals set system_identifier = 1")
+        connection.execute("update audit.seals as s set hash = private.seal_hash(s)")
+        assert connection.execute(FINDING).fetchall() == []
+
+        seal = "select epoch, is_catching_up, leaf_count from audit.seal_ledgers()"
+        assert connection.execute(seal).fetchall() == [(2, True, 0)]
+        assert connection.execute(seal).fetchall() == []
+        assert connection.execute(FINDING).fetchall() == []
+
+        connection.execute("delete from audit.seal_roots")
+        assert {row[0] for row in connection.execute(FINDING)} == {
+            "root_is_of_its_leaves",
+            "seal_is_of_its_roots",
+        }
+
+
+def test_a_row_of_no_transaction_is_found(database: Database) -> None:
+    """It would wait for ever to be sealed."""
+    with without_guards(database) as connection:
+        row = slip_in(connection, "select 9000000000000000000")
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == [
+            ("transaction_of_row_has_begun", row)
+        ]
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_a_row_of_the_present_transaction_is_none_of_the_future(
+    database: Database, isolation: str
+) -> None:
+    with without_guards(database) as connection:
+        connection.execute(f"set transaction isolation level {isolation}")
+        slip_in(connection, "select pg_current_xact_id()")
+        connection.execute(
+            "update billing.billing_ledger set created_at = private.clock_now()"
+            " where xact_id = pg_current_xact_id()"
+        )
+        assert connection.execute(FINDING).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("ledger", "double"),
+    [
+        (
+            LEDGERS[0],
+            "alter table public.ai_usage_ledger drop constraint ai_usage_ledger_pkey cascade;"
+            " drop index public.ai_usage_ledger_id_idx; insert into public.ai_usage_ledger ",
+        ),
+        (
+            LEDGERS[2],
+            "create table private.copies () inherits (billing.billing_ledger);"
+            " insert into private.copies ",
+        ),
+    ],
+    ids=["partitioned", "inherited"],
+)
+def test_a_row_that_is_there_twice_is_named(
+    database: Database, ledger: Ledger, double: str
+) -> None:
+    with without_guards(database) as connection:
+        row, _ = two_rows(connection, ledger)
+        connection.execute(
+            f"{double} select * from {ledger.name} where {ledger.key}::text = '{row}'"
+        )
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == [
+            ("row_is_there_once", row)
+        ]
+
+
+@pytest.mark.parametrize("ledger", LEDGERS, ids=lambda ledger: ledger.name)
+def test_a_ledger_that_left_the_registry_is_named(database: Database, ledger: Ledger) -> None:
+    with without_guards(database) as connection:
+        connection.execute("delete from audit.sealed_ledgers where ledger = %s", (ledger.name,))
+        change(connection, ledger)
+        assert [(check, name) for check, name, *_ in connection.execute(FINDING)] == [
+            ("ledger_is_in_the_registry", ledger.name)
+        ]
+
+
+def test_a_ledger_that_lost_its_time_is_not_what_was_sealed(database: Database) -> None:
+    with without_guards(database) as connection:
+        insert_backdated(connection, LEDGERS[2])
+        connection.execute("update audit.sealed_ledgers set time_column = null")
+        assert connection.execute(FINDING).rowcount > 0
+
+
+def test_a_tombstone_in_a_ledger_of_which_nothing_may_go_excuses_nothing(
+    database: Database,
+) -> None:
+    with without_guards(database) as connection:
+        ledger = LEDGERS[2]
+        row, _ = two_rows(connection, ledger)
+        connection.execute(
+            "insert into audit.tombstones (organization_id, ledger, row_id, removed_by)"
+            " values (%s, %s, %s, 'test')",
+            (ledgers.ORGANIZATIONS[0], ledger.name, row),
+        )
+        delete(connection, ledger)
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == [
+            ("sealed_row_is_there", row)
+        ]
+
+
 def test_only_a_hash_kept_elsewhere_exposes_who_made_all_seals_anew(database: Database) -> None:
     with without_guards(database) as connection:
         (published,) = connection.execute(

@@ -44,6 +44,8 @@ def verify(
     console.print(verdict(findings, organizations=organizations, rows=rows))
     if findings:
         raise typer.Exit(1)
+    if not full:
+        console.print("[dim]What an earlier checkpoint covers counts as checked: --full.[/]")
 
 
 def verdict(findings: list[Finding], *, organizations: int, rows: int) -> RenderableType:

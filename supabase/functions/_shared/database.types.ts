@@ -7,6 +7,1078 @@ export type Json =
   | Json[]
 
 export type Database = {
+  accounting: {
+    Tables: {
+      accounting_periods: {
+        Row: {
+          actor_id: string | null
+          closed_at: string | null
+          correlation_id: string | null
+          entity_id: string
+          locked_at: string | null
+          organization_id: string
+          period_id: string
+          period_key: string
+          status: string
+        }
+        Insert: {
+          actor_id?: string | null
+          closed_at?: string | null
+          correlation_id?: string | null
+          entity_id?: string
+          locked_at?: string | null
+          organization_id: string
+          period_id?: string
+          period_key: string
+          status?: string
+        }
+        Update: {
+          actor_id?: string | null
+          closed_at?: string | null
+          correlation_id?: string | null
+          entity_id?: string
+          locked_at?: string | null
+          organization_id?: string
+          period_id?: string
+          period_key?: string
+          status?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: "accounting_periods_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+        ]
+      }
+      accounts: {
+        Row: {
+          account_id: string
+          account_type: string
+          code: string
+          created_at: string
+          entity_id: string
+          metadata: NonNullable<Json>
+          name: string
+          organization_id: string
+          parent_account_id: string | null
+        }
+        Insert: {
+          account_id?: string
+          account_type: string
+          code: string
+          created_at?: string
+          entity_id?: string
+          metadata?: NonNullable<Json>
+          name: string
+          organization_id: string
+          parent_account_id?: string | null
+        }
+        Update: {
+          account_id?: string
+          account_type?: string
+          code?: string
+          created_at?: string
+          entity_id?: string
+          metadata?: NonNullable<Json>
+          name?: string
+          organization_id?: string
+          parent_account_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: "accounts_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+          {
+            foreignKeyName: "accounts_parent_fkey"
+            columns: ["organization_id", "entity_id", "parent_account_id"]
+            referencedRelation: "accounts"
+            referencedColumns: ["organization_id", "entity_id", "account_id"]
+          },
+        ]
+      }
+      approval_decisions: {
+        Row: {
+          action: string
+          approver_id: string
+          authn_method: string
+          correlation_id: string
+          decided_at: string
+          decision_id: string
+          organization_id: string
+          proposal_id: string
+          proposed_by: string
+          reason: string | null
+          xact_id: unknown
+        }
+        Insert: {
+          action: string
+          approver_id: string
+          authn_method: string
+          correlation_id: string
+          decided_at?: string
+          decision_id?: string
+          organization_id: string
+          proposal_id: string
+          proposed_by: string
+          reason?: string | null
+          xact_id?: unknown
+        }
+        Update: {
+          action?: string
+          approver_id?: string
+          authn_method?: string
+          correlation_id?: string
+          decided_at?: string
+          decision_id?: string
+          organization_id?: string
+          proposal_id?: string
+          proposed_by?: string
+          reason?: string | null
+          xact_id?: unknown
+        }
+        Relationships: [
+          {
+            foreignKeyName: "approval_decisions_proposal_fkey"
+            columns: ["organization_id", "proposal_id", "proposed_by"]
+            referencedRelation: "approval_proposals"
+            referencedColumns: ["organization_id", "proposal_id", "proposed_by"]
+          },
+        ]
+      }
+      approval_proposals: {
+        Row: {
+          approved_transaction_id: string | null
+          approved_until: string | null
+          authn_method: string
+          correlation_id: string
+          created_at: string
+          decided_at: string | null
+          entity_id: string
+          external_id: string
+          impact_amount: number
+          input_hash: string
+          matched_rule_id: string | null
+          organization_id: string
+          output_hash: string | null
+          policy_threshold_amount: number
+          proposal_id: string
+          proposed_by: string
+          request_payload: string
+          required_approvals: number
+          response_payload: string | null
+          source_system: string
+          status: string
+          tool_name: string
+        }
+        Insert: {
+          approved_transaction_id?: string | null
+          approved_until?: string | null
+          authn_method: string
+          correlation_id: string
+          created_at?: string
+          decided_at?: string | null
+          entity_id?: string
+          external_id: string
+          impact_amount: number
+          input_hash: string
+          matched_rule_id?: string | null
+          organization_id: string
+          output_hash?: string | null
+          policy_threshold_amount: number
+          proposal_id?: string
+          proposed_by: string
+          request_payload: string
+          required_approvals?: number
+          response_payload?: string | null
+          source_system: string
+          status?: string
+          tool_name: string
+        }
+        Update: {
+          approved_transaction_id?: string | null
+          approved_until?: string | null
+          authn_method?: string
+          correlation_id?: string
+          created_at?: string
+          decided_at?: string | null
+          entity_id?: string
+          external_id?: string
+          impact_amount?: number
+          input_hash?: string
+          matched_rule_id?: string | null
+          organization_id?: string
+          output_hash?: string | null
+          policy_threshold_amount?: number
+          proposal_id?: string
+          proposed_by?: string
+          request_payload?: string
+          required_approvals?: number
+          response_payload?: string | null
+          source_system?: string
+          status?: string
+          tool_name?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: "approval_proposals_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+          {
+            foreignKeyName: "approval_proposals_rule_fkey"
+            columns: ["organization_id", "matched_rule_id"]
+            referencedRelation: "policy_rules"
+            referencedColumns: ["organization_id", "rule_id"]
+          },
+          {
+            foreignKeyName: "approval_proposals_transaction_fkey"
+            columns: ["organization_id", "approved_transaction_id"]
+            referencedRelation: "ledger_transactions"
+            referencedColumns: ["organization_id", "transaction_id"]
+          },
+        ]
+      }
+      balance_snapshots: {
+        Row: {
+          account_id: string
+          balance: number
+          currency: string
+          entity_id: string
+          organization_id: string
+          recorded_at: string
+          snapshot_date: string
+          snapshot_id: string
+          source_artifact_id: string | null
+          source_system: string
+        }
+        Insert: {
+          account_id: string
+          balance: number
+          currency?: string
+          entity_id?: string
+          organization_id: string
+          recorded_at?: string
+          snapshot_date: string
+          snapshot_id?: string
+          source_artifact_id?: string | null
+          source_system: string
+        }
+        Update: {
+          account_id?: string
+          balance?: number
+          currency?: string
+          entity_id?: string
+          organization_id?: string
+          recorded_at?: string
+          snapshot_date?: string
+          snapshot_id?: string
+          source_artifact_id?: string | null
+          source_system?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: "balance_snapshots_account_fkey"
+            columns: ["organization_id", "entity_id", "account_id"]
+            referencedRelation: "accounts"
+            referencedColumns: ["organization_id", "entity_id", "account_id"]
+          },
+        ]
+      }
+      entities: {
+        Row: {
+          code: string
+          created_at: string
+          entity_id: string
+          metadata: NonNullable<Json>
+          name: string
+          organization_id: string
+        }
+        Insert: {
+          code: string
+          created_at?: string
+          entity_id?: string
+          metadata?: NonNullable<Json>
+          name: string
+          organization_id: string
+        }
+        Update: {
+          code?: string
+          created_at?: string
+          entity_id?: string
+          metadata?: NonNullable<Json>
+          name?: string
+          organization_id?: string
+        }
+        Relationships: []
+      }
+      ledger_postings: {
+        Row: {
+          account_id: string
+          amount: number
+          currency: string
+          entity_id: string
+          memo: string | null
+          organization_id: string
+          position: number
+          posting_id: string
+          transaction_id: string
+          xact_id: unknown
+        }
+        Insert: {
+          account_id: string
+          amount: number
+          currency?: string
+          entity_id: string
+          memo?: string | null
+          organization_id: string
+          position: number
+          posting_id?: string
+          transaction_id: string
+          xact_id?: unknown
+        }
+        Update: {
+          account_id?: string
+          amount?: number
+          currency?: string
+          entity_id?: string
+          memo?: string | null
+          organization_id?: string
+          position?: number
+          posting_id?: string
+          transaction_id?: string
+          xact_id?: unknown
+        }
+        Relationships: [
+          {
+            foreignKeyName: "ledger_postings_account_fkey"
+            columns: ["organization_id", "entity_id", "account_id"]
+            referencedRelation: "accounts"
+            referencedColumns: ["organization_id", "entity_id", "account_id"]
+          },
+          {
+            foreignKeyName: "ledger_postings_transaction_fkey"
+            columns: ["organization_id", "entity_id", "transaction_id"]
+            referencedRelation: "ledger_transactions"
+            referencedColumns: [
+              "organization_id",
+              "entity_id",
+              "transaction_id",
+            ]
+          },
+        ]
+      }
+      ledger_transactions: {
+        Row: {
+          adjusting_reason_code: string | null
+          correlation_id: string
+          description: string
+          entity_id: string
+          external_id: string
+          input_hash: string
+          is_adjusting_entry: boolean
+          occurred_on: string | null
+          organization_id: string
+          output_hash: string | null
+          recorded_at: string
+          recorded_by: string
+          response_payload: string | null
+          reverses_transaction_id: string | null
+          source_system: string
+          transaction_date: string
+          transaction_id: string
+          xact_id: unknown
+        }
+        Insert: {
+          adjusting_reason_code?: string | null
+          correlation_id: string
+          description: string
+          entity_id?: string
+          external_id: string
+          input_hash: string
+          is_adjusting_entry?: boolean
+          occurred_on?: string | null
+          organization_id: string
+          output_hash?: string | null
+          recorded_at?: string
+          recorded_by: string
+          response_payload?: string | null
+          reverses_transaction_id?: string | null
+          source_system: string
+          transaction_date: string
+          transaction_id?: string
+          xact_id?: unknown
+        }
+        Update: {
+          adjusting_reason_code?: string | null
+          correlation_id?: string
+          description?: string
+          entity_id?: string
+          external_id?: string
+          input_hash?: string
+          is_adjusting_entry?: boolean
+          occurred_on?: string | null
+          organization_id?: string
+          output_hash?: string | null
+          recorded_at?: string
+          recorded_by?: string
+          response_payload?: string | null
+          reverses_transaction_id?: string | null
+          source_system?: string
+          transaction_date?: string
+          transaction_id?: string
+          xact_id?: unknown
+        }
+        Relationships: [
+          {
+            foreignKeyName: "ledger_transactions_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+          {
+            foreignKeyName: "ledger_transactions_reverses_fkey"
+            columns: ["organization_id", "entity_id", "reverses_transaction_id"]
+            referencedRelation: "ledger_transactions"
+            referencedColumns: [
+              "organization_id",
+              "entity_id",
+              "transaction_id",
+            ]
+          },
+        ]
+      }
+      obligations: {
+        Row: {
+          account_id: string | null
+          active: boolean
+          cadence: string
+          created_at: string
+          due_day: number
+          entity_id: string
+          expected_amount: number
+          metadata: NonNullable<Json>
+          name: string
+          next_due_date: string
+          obligation_id: string
+          organization_id: string
+          source_system: string
+          updated_at: string
+          variability_flag: boolean
+        }
+        Insert: {
+          account_id?: string | null
+          active?: boolean
+          cadence: string
+          created_at?: string
+          due_day: number
+          entity_id?: string
+          expected_amount: number
+          metadata?: NonNullable<Json>
+          name: string
+          next_due_date: string
+          obligation_id?: string
+          organization_id: string
+          source_system: string
+          updated_at?: string
+          variability_flag?: boolean
+        }
+        Update: {
+          account_id?: string | null
+          active?: boolean
+          cadence?: string
+          created_at?: string
+          due_day?: number
+          entity_id?: string
+          expected_amount?: number
+          metadata?: NonNullable<Json>
+          name?: string
+          next_due_date?: string
+          obligation_id?: string
+          organization_id?: string
+          source_system?: string
+          updated_at?: string
+          variability_flag?: boolean
+        }
+        Relationships: [
+          {
+            foreignKeyName: "obligations_account_fkey"
+            columns: ["organization_id", "entity_id", "account_id"]
+            referencedRelation: "accounts"
+            referencedColumns: ["organization_id", "entity_id", "account_id"]
+          },
+          {
+            foreignKeyName: "obligations_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+        ]
+      }
+      policy_rules: {
+        Row: {
+          active: boolean
+          allows_asserted: boolean
+          created_at: string
+          entity_id: string | null
+          metadata: NonNullable<Json>
+          model: string | null
+          organization_id: string
+          priority: number
+          recent_uses: string[]
+          required_approvals: number
+          risk_band: string | null
+          rule_id: string
+          threshold_amount: number
+          tool_name: string | null
+          transaction_category: string | null
+          updated_at: string
+          velocity_limit_count: number | null
+          velocity_window_seconds: number | null
+        }
+        Insert: {
+          active?: boolean
+          allows_asserted?: boolean
+          created_at?: string
+          entity_id?: string | null
+          metadata?: NonNullable<Json>
+          model?: string | null
+          organization_id: string
+          priority: number
+          recent_uses?: string[]
+          required_approvals?: number
+          risk_band?: string | null
+          rule_id?: string
+          threshold_amount: number
+          tool_name?: string | null
+          transaction_category?: string | null
+          updated_at?: string
+          velocity_limit_count?: number | null
+          velocity_window_seconds?: number | null
+        }
+        Update: {
+          active?: boolean
+          allows_asserted?: boolean
+          created_at?: string
+          entity_id?: string | null
+          metadata?: NonNullable<Json>
+          model?: string | null
+          organization_id?: string
+          priority?: number
+          recent_uses?: string[]
+          required_approvals?: number
+          risk_band?: string | null
+          rule_id?: string
+          threshold_amount?: number
+          tool_name?: string | null
+          transaction_category?: string | null
+          updated_at?: string
+          velocity_limit_count?: number | null
+          velocity_window_seconds?: number | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: "policy_rules_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+        ]
+      }
+    }
+    Views: {
+      [_ in never]: never
+    }
+    Functions: {
+      account_ledger: {
+        Args: {
+          p_account_id: string
+          p_from?: string
+          p_organization_id: string
+          p_to?: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["account_ledger_line"][]
+        SetofOptions: {
+          from: "*"
+          to: "account_ledger_line"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      approve_proposal: {
+        Args: {
+          p_actor?: string
+          p_correlation_id?: string
+          p_organization_id: string
+          p_proposal_id: string
+          p_reason?: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["approval_outcome"]
+        SetofOptions: {
+          from: "*"
+          to: "approval_outcome"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      balance_as_of: {
+        Args: {
+          p_account_id: string
+          p_date?: string
+          p_organization_id: string
+          p_with_parts?: boolean
+        }
+        Returns: number
+      }
+      balance_sheet: {
+        Args: {
+          p_date?: string
+          p_entity_id?: string
+          p_organization_id: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["statement_line"][]
+        SetofOptions: {
+          from: "*"
+          to: "statement_line"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      close_period: {
+        Args: {
+          p_actor?: string
+          p_correlation_id: string
+          p_entity_id?: string
+          p_organization_id: string
+          p_period_key: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["period_answer"]
+        SetofOptions: {
+          from: "*"
+          to: "period_answer"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      compare_snapshots: {
+        Args: { p_entity_id?: string; p_organization_id: string }
+        Returns: Database["accounting"]["CompositeTypes"]["snapshot_difference"][]
+        SetofOptions: {
+          from: "*"
+          to: "snapshot_difference"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      income_statement: {
+        Args: {
+          p_entity_id?: string
+          p_from?: string
+          p_organization_id: string
+          p_to?: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["statement_line"][]
+        SetofOptions: {
+          from: "*"
+          to: "statement_line"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      lock_period: {
+        Args: {
+          p_actor?: string
+          p_correlation_id: string
+          p_entity_id?: string
+          p_organization_id: string
+          p_period_key: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["period_answer"]
+        SetofOptions: {
+          from: "*"
+          to: "period_answer"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      record_balance_snapshot: {
+        Args: {
+          p_account_id: string
+          p_actor?: string
+          p_balance: number
+          p_correlation_id?: string
+          p_organization_id: string
+          p_snapshot_date: string
+          p_source_artifact_id?: string
+          p_source_system: string
+        }
+        Returns: {
+          account_id: string
+          balance: number
+          currency: string
+          entity_id: string
+          organization_id: string
+          recorded_at: string
+          snapshot_date: string
+          snapshot_id: string
+          source_artifact_id: string | null
+          source_system: string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "balance_snapshots"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      record_transaction_bundle: {
+        Args: { p_actor?: string; p_organization_id: string; p_request: string }
+        Returns: string
+      }
+      reject_proposal: {
+        Args: {
+          p_actor?: string
+          p_correlation_id?: string
+          p_organization_id: string
+          p_proposal_id: string
+          p_reason?: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["approval_outcome"]
+        SetofOptions: {
+          from: "*"
+          to: "approval_outcome"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      reopen_period: {
+        Args: {
+          p_actor?: string
+          p_correlation_id: string
+          p_entity_id?: string
+          p_organization_id: string
+          p_period_key: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["period_answer"]
+        SetofOptions: {
+          from: "*"
+          to: "period_answer"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      retire_policy_rule: {
+        Args: { p_organization_id: string; p_rule_id: string }
+        Returns: {
+          active: boolean
+          allows_asserted: boolean
+          created_at: string
+          entity_id: string | null
+          metadata: NonNullable<Json>
+          model: string | null
+          organization_id: string
+          priority: number
+          recent_uses: string[]
+          required_approvals: number
+          risk_band: string | null
+          rule_id: string
+          threshold_amount: number
+          tool_name: string | null
+          transaction_category: string | null
+          updated_at: string
+          velocity_limit_count: number | null
+          velocity_window_seconds: number | null
+        }
+        SetofOptions: {
+          from: "*"
+          to: "policy_rules"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      reverse_transaction: {
+        Args: {
+          p_actor?: string
+          p_adjusting_reason_code?: string
+          p_correlation_id: string
+          p_description?: string
+          p_organization_id: string
+          p_override_period_lock?: boolean
+          p_transaction_date: string
+          p_transaction_id: string
+        }
+        Returns: string
+      }
+      roll_obligations: {
+        Args: {
+          p_actor?: string
+          p_correlation_id?: string
+          p_day: string
+          p_organization_id: string
+        }
+        Returns: {
+          account_id: string | null
+          active: boolean
+          cadence: string
+          created_at: string
+          due_day: number
+          entity_id: string
+          expected_amount: number
+          metadata: NonNullable<Json>
+          name: string
+          next_due_date: string
+          obligation_id: string
+          organization_id: string
+          source_system: string
+          updated_at: string
+          variability_flag: boolean
+        }[]
+        SetofOptions: {
+          from: "*"
+          to: "obligations"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      set_account: {
+        Args: {
+          p_account_id?: string
+          p_account_type: string
+          p_actor?: string
+          p_code: string
+          p_correlation_id?: string
+          p_entity_id?: string
+          p_metadata?: Json
+          p_name: string
+          p_organization_id: string
+          p_parent_account_id?: string
+        }
+        Returns: {
+          account_id: string
+          account_type: string
+          code: string
+          created_at: string
+          entity_id: string
+          metadata: NonNullable<Json>
+          name: string
+          organization_id: string
+          parent_account_id: string | null
+        }
+        SetofOptions: {
+          from: "*"
+          to: "accounts"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      set_entity: {
+        Args: {
+          p_actor?: string
+          p_code: string
+          p_correlation_id?: string
+          p_entity_id?: string
+          p_metadata?: Json
+          p_name: string
+          p_organization_id: string
+        }
+        Returns: {
+          code: string
+          created_at: string
+          entity_id: string
+          metadata: NonNullable<Json>
+          name: string
+          organization_id: string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "entities"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      set_obligation: {
+        Args: {
+          p_account_id?: string
+          p_active?: boolean
+          p_actor?: string
+          p_cadence: string
+          p_correlation_id?: string
+          p_entity_id?: string
+          p_expected_amount: number
+          p_metadata?: Json
+          p_name: string
+          p_next_due_date: string
+          p_organization_id: string
+          p_source_system: string
+          p_variability_flag?: boolean
+        }
+        Returns: {
+          account_id: string | null
+          active: boolean
+          cadence: string
+          created_at: string
+          due_day: number
+          entity_id: string
+          expected_amount: number
+          metadata: NonNullable<Json>
+          name: string
+          next_due_date: string
+          obligation_id: string
+          organization_id: string
+          source_system: string
+          updated_at: string
+          variability_flag: boolean
+        }
+        SetofOptions: {
+          from: "*"
+          to: "obligations"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      set_policy_rule: {
+        Args: {
+          p_allows_asserted?: boolean
+          p_entity_id?: string
+          p_metadata?: Json
+          p_model?: string
+          p_organization_id: string
+          p_priority?: number
+          p_required_approvals?: number
+          p_risk_band?: string
+          p_rule_id: string
+          p_threshold_amount: number
+          p_tool_name?: string
+          p_transaction_category?: string
+          p_velocity_limit_count?: number
+          p_velocity_window_seconds?: number
+        }
+        Returns: {
+          active: boolean
+          allows_asserted: boolean
+          created_at: string
+          entity_id: string | null
+          metadata: NonNullable<Json>
+          model: string | null
+          organization_id: string
+          priority: number
+          recent_uses: string[]
+          required_approvals: number
+          risk_band: string | null
+          rule_id: string
+          threshold_amount: number
+          tool_name: string | null
+          transaction_category: string | null
+          updated_at: string
+          velocity_limit_count: number | null
+          velocity_window_seconds: number | null
+        }
+        SetofOptions: {
+          from: "*"
+          to: "policy_rules"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      trial_balance: {
+        Args: {
+          p_entity_id?: string
+          p_from?: string
+          p_organization_id: string
+          p_to?: string
+        }
+        Returns: Database["accounting"]["CompositeTypes"]["trial_balance_line"][]
+        SetofOptions: {
+          from: "*"
+          to: "trial_balance_line"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+    }
+    Enums: {
+      [_ in never]: never
+    }
+    CompositeTypes: {
+      account_ledger_line: {
+        transaction_date: string | null
+        transaction_id: string | null
+        posting_id: string | null
+        source_system: string | null
+        external_id: string | null
+        description: string | null
+        memo: string | null
+        is_adjusting_entry: boolean | null
+        reverses_transaction_id: string | null
+        currency: string | null
+        amount: string | null
+        running_balance: string | null
+      }
+      approval_outcome: {
+        proposal_id: string | null
+        status: string | null
+        approvals: number | null
+        required_approvals: number | null
+        transaction_id: string | null
+        response_payload: string | null
+        approved_until: string | null
+        error_code: string | null
+        error_message: string | null
+        facts: Json | null
+        hint: string | null
+      }
+      period_answer: {
+        status: string | null
+        period_id: string | null
+        entity_id: string | null
+        period_key: string | null
+        period_status: string | null
+        closed_at: string | null
+        locked_at: string | null
+        error_code: string | null
+      }
+      snapshot_difference: {
+        snapshot_id: string | null
+        entity_id: string | null
+        account_id: string | null
+        code: string | null
+        snapshot_date: string | null
+        source_system: string | null
+        currency: string | null
+        stated_balance: string | null
+        book_balance: string | null
+        difference: string | null
+      }
+      statement_line: {
+        section: string | null
+        entity_id: string | null
+        account_id: string | null
+        parent_account_id: string | null
+        code: string | null
+        name: string | null
+        currency: string | null
+        amount: string | null
+      }
+      trial_balance_line: {
+        entity_id: string | null
+        account_id: string | null
+        parent_account_id: string | null
+        code: string | null
+        name: string | null
+        account_type: string | null
+        currency: string | null
+        opening_balance: string | null
+        debits: string | null
+        credits: string | null
+        closing_balance: string | null
+      }
+    }
+  }
   audit: {
     Tables: {
       checkpoints: {
@@ -223,6 +1295,7 @@ export type Database = {
           root: string
           seal: number
           sealed_at: string
+          system_identifier: number
           xact_below: unknown
           xact_next: unknown
         }
@@ -235,6 +1308,7 @@ export type Database = {
           root: string
           seal: number
           sealed_at: string
+          system_identifier: number
           xact_below: unknown
           xact_next: unknown
         }
@@ -247,6 +1321,7 @@ export type Database = {
           root?: string
           seal?: number
           sealed_at?: string
+          system_identifier?: number
           xact_below?: unknown
           xact_next?: unknown
         }
@@ -316,6 +1391,7 @@ export type Database = {
           root: string
           seal: number
           sealed_at: string
+          system_identifier: number
           xact_below: unknown
           xact_next: unknown
         }[]
@@ -4234,6 +5310,9 @@ export type CompositeTypes<
     : never
 
 export const Constants = {
+  accounting: {
+    Enums: {},
+  },
   audit: {
     Enums: {},
   },

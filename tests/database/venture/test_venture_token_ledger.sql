@@ -1,7 +1,7 @@
 -- The venture ledger: what the document says it has, who writes and reads it, and what nobody may
 -- do.
 begin;
-select plan(176);
+select plan(177);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -204,6 +204,17 @@ insert into public.venture_token_ledger (
   venture_id, lifecycle_stage, agent_type, tokens_input, cost_usd, is_simulation, simulation_run_id
 ) select venture, 3, 'researcher', 1000, 5, true, gen_random_uuid() from scene;
 reset role;
+
+-- Not under the id of one either, as it leaves no row of its own.
+select tests.act_as('service_role');
+insert into public.venture_token_ledger (id, venture_id, lifecycle_stage, agent_type, cost_usd)
+select v.id, v.venture_id, 1, 'a', 7 from public.venture_token_ledger as v where v.is_simulation
+on conflict do nothing;
+reset role;
+select is(
+  (select sum(cost) from public.ai_usage_ledger)::numeric, 0.2528,
+  'the id of a simulation spends nothing'
+);
 select is((select count(*) from public.ai_usage_ledger), 2::bigint, 'a simulation is no usage');
 select results_eq(
   $$select requests, tokens_total, cost_usd, simulated_requests, simulated_tokens_total,
