@@ -31,7 +31,7 @@ class Answer:
         usage: What it says was used; None where it does not say.
         cut_after: Breaks the connection after so many pieces of a stream.
         go: Waits for this before it answers, or after the first piece of a stream.
-        is_late: Waits before a stream begins, too.
+        begin: Waits for this before a stream begins.
         extra: Other fields of the answer, such as service_tier.
     """
 
@@ -39,7 +39,7 @@ class Answer:
     usage: Mapping[str, Any] | None = field(default_factory=lambda: USAGE)
     cut_after: int | None = None
     go: threading.Event | None = None
-    is_late: bool = False
+    begin: threading.Event | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -125,8 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _stream(self, body: Mapping[str, Any], answer: Answer) -> None:
-        if answer.is_late:
-            _wait(answer.go)
+        _wait(answer.begin)
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")

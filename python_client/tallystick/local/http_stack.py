@@ -106,7 +106,8 @@ class HttpStack:
         self.log_file = state / "log" / "http.log"
         self._memory_file = state / "http.json"
         self._database = database
-        self._functions = functions
+        # Deno is started elsewhere, and means its own folder by a relative one.
+        self._functions = functions and functions.resolve()
         self._functions_environment = dict(functions_environment or {})
         self._exposed = exposed or Exposed()
 

@@ -108,7 +108,7 @@ async function answer({ settings, server, hold, chat }: Call): Promise<Response>
   } finally {
     deadline.clear();
   }
-  const cost = await settle(server, hold, meter.settlement());
+  const cost = await settle(server, hold, meter.usage);
   return new Response(text, {
     headers: {
       ...headersOf(hold, chat),
@@ -135,7 +135,7 @@ async function stream(call: Call, callerGone: AbortSignal): Promise<Response> {
   } catch (error) {
     const failure = providerFailure(error, deadline);
     if (callerGone.aborted && !deadline.hasPassed) {
-      await settle(server, hold, meter.settlement()); // the provider had the prompt
+      await settle(server, hold, meter.usage); // the provider had the prompt
     } else {
       await release(server, hold, failure.code);
     }
@@ -151,7 +151,7 @@ async function stream(call: Call, callerGone: AbortSignal): Promise<Response> {
     end: async (ending) => {
       const ended = ending === "broken" && !meter.hasBegun
         ? release(server, hold, "provider_error")
-        : settle(server, hold, meter.settlement());
+        : settle(server, hold, meter.usage);
       keepAlive(ended);
       await ended;
     },

@@ -19,12 +19,6 @@ export interface Hold {
   heldUsd: string;
 }
 
-/** How a call ended. A stated cost is decimal text. */
-export interface Settlement {
-  usage: Usage;
-  costUsd?: string;
-}
-
 /**
  * Holds what a call may cost, as the user.
  *
@@ -97,11 +91,7 @@ export async function claim(server: Client, hold: Hold): Promise<void> {
  * Settles a hold; returns what the call cost as decimal text, or null where that failed: the answer
  * is the caller's all the same, and the line in the log is what an operator settles it by.
  */
-export async function settle(
-  server: Client,
-  hold: Hold,
-  { usage, costUsd }: Settlement,
-): Promise<string | null> {
+export async function settle(server: Client, hold: Hold, usage: Usage): Promise<string | null> {
   try {
     const settled = await retried(() =>
       server
@@ -109,7 +99,6 @@ export async function settle(
           p_hold_id: hold.id,
           p_organization_id: hold.organizationId,
           p_usage: usage,
-          ...stated({ p_cost: costUsd ?? null }),
         })
         .select("cost::text")
     );
@@ -118,7 +107,7 @@ export async function settle(
     const failure = error instanceof Refusal ? error.particulars.facts?.sqlstate : String(error);
     console.error(
       "metered-proxy: a call was not settled; its hold frees itself, and can be settled for 45 days:",
-      JSON.stringify({ hold_id: hold.id, usage, cost: costUsd ?? null, failure }),
+      JSON.stringify({ hold_id: hold.id, usage, failure }),
     );
     return null;
   }

@@ -1,7 +1,6 @@
 /** What was seen of an answer, and what that makes the call to have used. */
 
 import { answerTokens, byteLength } from "./estimates.ts";
-import type { Settlement } from "./ledger.ts";
 import type { ChatRequest } from "./requests.ts";
 import { readUsage, servedTier, type Usage } from "./usage.ts";
 
@@ -9,7 +8,7 @@ type Json = Record<string, unknown>;
 
 /** Reads one call: the chunks of a stream, or a whole answer. */
 export class Meter {
-  #usage: Usage | null = null;
+  #stated: Usage | null = null;
   #tier: string | undefined;
   #pieces = 0;
   #bytes = 0;
@@ -24,13 +23,13 @@ export class Meter {
 
   /** Whether the provider said what was used, which it does at the end. */
   get hasUsage(): boolean {
-    return this.#usage !== null;
+    return this.#stated !== null;
   }
 
   /** Takes in a chunk, or an answer. */
   see(event: Json): void {
     this.#events += 1;
-    this.#usage = readUsage(event) ?? this.#usage;
+    this.#stated = readUsage(event) ?? this.#stated;
     this.#tier = servedTier(event) ?? this.#tier;
     const bytes = choices(event).map(generated).reduce((sum, length) => sum + length, 0);
     this.#bytes += bytes;
@@ -41,13 +40,13 @@ export class Meter {
    * What to settle: the usage as stated; where nobody stated it, the prompt as it was held for and
    * the answer as far as it came, flagged as an estimate. Reasoning that was not shown is missing.
    */
-  settlement(): Settlement {
-    const usage = this.#usage ?? {
+  get usage(): Usage {
+    const usage = this.#stated ?? {
       input_tokens: this.request.inputTokens,
       output_tokens: answerTokens(this.#bytes, this.#pieces),
       is_estimate: true,
     };
-    return { usage: this.#tier ? { ...usage, service_tier: this.#tier } : usage };
+    return this.#tier ? { ...usage, service_tier: this.#tier } : usage;
   }
 }
 

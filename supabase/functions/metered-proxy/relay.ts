@@ -4,7 +4,7 @@ import { type EventSourceMessage, EventSourceParserStream } from "eventsource-pa
 import { isUsageAlone, type Meter } from "./meter.ts";
 import { type Deadline, providerBroke, providerFailure, readAnswer } from "./provider.ts";
 
-/** How a stream ended. Only where the caller is gone does nobody wait for what follows. */
+/** How a stream ended. */
 export type Ending = "complete" | "broken" | "caller gone";
 
 export interface Watch {
@@ -30,16 +30,23 @@ export function relay(
   const { meter, deadline, idleMs } = watch;
   const events = answer
     .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
-    .pipeThrough(new EventSourceParserStream({ onComment: listen }))
+    .pipeThrough(new EventSourceParserStream({ onComment: comment }))
     .getReader();
   const encoder = new TextEncoder();
+  let caller: ReadableStreamDefaultController<Uint8Array>;
   let ended = false;
   let isListening = false;
 
-  /** Waits anew: a comment says that the provider still works on it. */
-  function listen(): void {
-    if (isListening) {
+  const send = (lines: string) => caller.enqueue(encoder.encode(`${lines}\n\n`));
+
+  /**
+   * A comment says that the provider still works on it, so it is waited for anew. It is passed on,
+   * as only writing tells whether the caller is still there.
+   */
+  function comment(): void {
+    if (isListening && !ended) {
       deadline.set(idleMs);
+      send(":");
     }
   }
 
@@ -55,7 +62,7 @@ export function relay(
   /** The next event, or null at the end. */
   async function next(): Promise<EventSourceMessage | null> {
     isListening = true;
-    listen();
+    deadline.set(idleMs);
     try {
       const { value, done } = await events.read();
       return done ? null : value;
@@ -86,23 +93,25 @@ export function relay(
   }
 
   return new ReadableStream({
-    async pull(controller) {
-      const send = (data: string) => controller.enqueue(encoder.encode(`data: ${data}\n\n`));
+    start(controller) {
+      caller = controller;
+    },
+    async pull() {
       try {
         const data = await passed();
         if (data !== null) {
-          return send(data);
+          return send(`data: ${data}`);
         }
-        send("[DONE]");
+        send("data: [DONE]");
       } catch (error) {
         if (ended) {
           return; // the caller is gone, and the provider was told so
         }
         const failure = providerFailure(error, deadline);
         await end("broken");
-        send(JSON.stringify(failure.body));
+        send(`data: ${JSON.stringify(failure.body)}`);
       }
-      controller.close();
+      caller.close();
     },
     async cancel() {
       await end("caller gone");

@@ -92,10 +92,9 @@ insert into pricing.provider_names (name, provider, source) values ('acme inc', 
 insert into metering.request_keys (organization_id, operation, request_id, content_hash, subject_id)
 select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
 
-insert into audit.seal_epochs (epoch, system_identifier) values (1, 1) on conflict do nothing;
 insert into audit.seals
-select 1, 1, 1, true, '1', '1', 1, h.hash, h.hash, h.hash, now()
-from (select repeat('a', 64) as hash) as h;
+select 1, e.epoch, 1, true, '1', '1', 1, h.hash, h.hash, h.hash, now()
+from audit.seal_epochs as e, (select repeat('a', 64) as hash) as h;
 insert into audit.checkpoints (seal) values (1);
 insert into audit.seal_roots select org, 'x', 1, 1, sha256('x') from places;
 insert into audit.seal_leaves select org, 'x', 'x', 1, null, sha256('x') from places;

@@ -7,6 +7,7 @@ import type { ChatRequest } from "../../../supabase/functions/metered-proxy/requ
 const piece = (content: string) => JSON.stringify({ choices: [{ delta: { content } }] });
 const USAGE = JSON.stringify({ choices: [], usage: { prompt_tokens: 9, completion_tokens: 2 } });
 const lines = (...data: string[]) => data.map((line) => `data: ${line}\n\n`).join("");
+const USAGE_LINES = lines(USAGE, "[DONE]");
 
 /** Relays what a provider sends in such chunks of bytes; it ends, or stays silent. */
 function relayed(
@@ -51,7 +52,7 @@ Deno.test("events are passed on, but for the usage nobody asked for", async () =
   const sent = lines(piece("Hel"), piece("lo"), USAGE, "[DONE]");
   const { stream, meter, endings } = relayed([sent]);
   strictEqual(await all(stream), lines(piece("Hel"), piece("lo"), "[DONE]"));
-  deepStrictEqual(meter.settlement().usage, { input_tokens: 9, output_tokens: 2 });
+  deepStrictEqual(meter.usage, { input_tokens: 9, output_tokens: 2 });
   deepStrictEqual(endings, ["complete"]);
 });
 
@@ -78,7 +79,7 @@ Deno.test("a stream that is cut off ends with an error, and is estimated", async
   const { stream, meter, endings } = relayed([lines(piece("Hello"), piece(" world, hello"))]);
   const text = await all(stream);
   ok(text.includes('"code":"provider_error"') && !text.includes("[DONE]"), text);
-  deepStrictEqual(meter.settlement().usage, {
+  deepStrictEqual(meter.usage, {
     input_tokens: 7,
     output_tokens: 5,
     is_estimate: true,
@@ -101,6 +102,13 @@ Deno.test("a provider that falls silent is given up", async () => {
   deepStrictEqual(endings, ["broken"]);
 });
 
+Deno.test("comments are passed on while there is nothing else to say", async () => {
+  const { stream } = relayed([": thinking\n\n", lines(piece("Hello")), ": more\n\n", USAGE_LINES]);
+  const text = await all(stream);
+  ok(text.startsWith(":\n\n") && text.endsWith("data: [DONE]\n\n"), text);
+  strictEqual(text.replaceAll(":\n\n", ""), lines(piece("Hello"), "[DONE]"));
+});
+
 Deno.test("a caller who goes away ends the provider's answer", async () => {
   const { stream, meter, endings, provider } = relayed([lines(piece("Hel"), piece("lo"))], {
     isOpen: true,
@@ -111,7 +119,7 @@ Deno.test("a caller who goes away ends the provider's answer", async () => {
   await new Promise((resume) => setTimeout(resume));
   deepStrictEqual(endings, ["caller gone"]);
   ok(provider.isCancelled);
-  deepStrictEqual(meter.settlement().usage, {
+  deepStrictEqual(meter.usage, {
     input_tokens: 7,
     output_tokens: 1,
     is_estimate: true,
@@ -124,13 +132,13 @@ Deno.test("tool calls, refusals and reasoning are generated too", () => {
   meter.see({ choices: [{ delta: { role: "assistant", content: "" } }] });
   meter.see({ choices: [{ delta: { tool_calls: [call] } }] });
   meter.see({ choices: [{ delta: { reasoning_content: "hm" } }] });
-  strictEqual(meter.settlement().usage.output_tokens, 4); // 15 bytes
+  strictEqual(meter.usage.output_tokens, 4); // 15 bytes
 });
 
 Deno.test("the tier that served goes with the usage", () => {
   const meter = new Meter({ inputTokens: 7 } as ChatRequest);
   meter.see({ service_tier: "flex", usage: { prompt_tokens: 9, completion_tokens: 2 } });
-  deepStrictEqual(meter.settlement().usage, {
+  deepStrictEqual(meter.usage, {
     input_tokens: 9,
     output_tokens: 2,
     service_tier: "flex",
