@@ -377,6 +377,16 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
+def take_terminal() -> None:
+    """Make the terminal the process's own, so that Ctrl-C reaches it and nobody else.
+
+    A shell lets what it starts in the background, and all that starts in turn, ignore Ctrl-C.
+    """
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def terminal(database: Database, *arguments: str) -> Iterator[Terminal]:
     master, slave = pty.openpty()
@@ -390,8 +400,7 @@ def terminal(database: Database, *arguments: str) -> Iterator[Terminal]:
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        # The terminal is its own, so that Ctrl-C reaches it and nobody else.
-        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+        preexec_fn=take_terminal,
     )
     os.close(slave)
     try:
