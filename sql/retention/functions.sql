@@ -33,8 +33,9 @@ comment on function private.maintain() is
   'holds 45 days after they were released or expired; charges the draws of days that are over, '
   'takes back expired credits, and seals.';
 
--- Lets pg_cron run maintain() daily, make_checkpoint() hourly, and expire_holds(), close_draws(),
--- expire_credits() and seal_ledgers() every minute, where it is installed.
+-- Lets pg_cron run maintain() daily, make_checkpoint() hourly and on Sundays in full, and
+-- expire_holds(), close_draws(), expire_credits() and seal_ledgers() every minute, where it is
+-- installed.
 -- Idempotent: each job has one name.
 create function private.schedule_maintenance()
 returns boolean
@@ -71,15 +72,19 @@ begin
     'select cron.schedule(%L, %L, %L)',
     'tallystick-make-checkpoint', '43 * * * *', 'select audit.make_checkpoint()'
   );
+  execute format(
+    'select cron.schedule(%L, %L, %L)',
+    'tallystick-check-everything', '29 4 * * 0', 'select audit.make_checkpoint(true)'
+  );
   return true;
 end
 $$;
 
 comment on function private.schedule_maintenance() is
-  'Schedules private.maintain() daily, audit.make_checkpoint() hourly, and metering.expire_holds(), '
-  'billing.close_draws(), billing.expire_credits() and audit.seal_ledgers() every minute with '
-  'pg_cron; false where pg_cron is not installed: then any other scheduler may run them, as the '
-  'owner of the schema.';
+  'Schedules private.maintain() daily, audit.make_checkpoint() hourly and on Sundays in full, and '
+  'metering.expire_holds(), billing.close_draws(), billing.expire_credits() and '
+  'audit.seal_ledgers() every minute with pg_cron; false where pg_cron is not installed: then any '
+  'other scheduler may run them, as the owner of the schema.';
 
 revoke execute on function
 private.maintain(),

@@ -1,5 +1,5 @@
 begin;
-select plan(17);
+select plan(18);
 
 select tests.freeze_clock('2031-01-31 23:59:59+00');
 select lives_ok($$select private.maintain()$$, 'maintain runs on the last day of a month');
@@ -78,6 +78,7 @@ select ok(private.schedule_maintenance(), 'with pg_cron something is');
 select results_eq(
   $$select name, command, schedule from cron.job order by name$$,
   $$values
+    ('tallystick-check-everything', 'select audit.make_checkpoint(true)', '29 4 * * 0'),
     ('tallystick-close-draws', 'select billing.close_draws()', '* * * * *'),
     ('tallystick-expire-credits', 'select billing.expire_credits()', '* * * * *'),
     ('tallystick-expire-holds', 'select metering.expire_holds()', '* * * * *'),

@@ -31,6 +31,7 @@ _JOBS = (
     "tallystick-expire-credits",
     "tallystick-seal-ledgers",
     "tallystick-make-checkpoint",
+    "tallystick-check-everything",
 )
 _SCHEDULE = "select private.schedule_maintenance();"
 
