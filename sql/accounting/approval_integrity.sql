@@ -104,6 +104,7 @@ begin
     'decision_has_its_event', d.organization_id, 'decision ' || d.decision_id, 'an event', 'nothing'
   from accounting.approval_decisions as d
   where (p_organization_ids is null or d.organization_id = any(p_organization_ids))
+    and (p_since is null or d.xact_id >= p_since)
     and not exists (
       select from audit.event_log as e
       where e.organization_id = d.organization_id

@@ -199,7 +199,7 @@ begin
         v_outcome.hint = pg_exception_hint;
       v_outcome.proposal_id := p_proposal_id;
       v_outcome.status := 'refused';
-      v_outcome.facts := coalesce(nullif(v_detail, ''), '{}');
+      v_outcome.facts := coalesce(nullif(v_detail, ''), '{}')::jsonb;
   end;
   perform private.log_call(
     p_organization_id, p_action || '_proposal', v_decision.correlation_id,

@@ -265,7 +265,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_request constant jsonb := p_proposal.request_payload;
+  v_request constant jsonb := p_proposal.request_payload::jsonb;
   v_rule accounting.policy_rules := private.find_policy_rule(
     p_proposal.organization_id, p_proposal.tool_name, p_proposal.entity_id,
     v_request ->> 'transaction_category', v_request ->> 'risk_band',

@@ -3314,7 +3314,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_request constant jsonb := p_proposal.request_payload;
+  v_request constant jsonb := p_proposal.request_payload::jsonb;
   v_rule accounting.policy_rules := private.find_policy_rule(
     p_proposal.organization_id, p_proposal.tool_name, p_proposal.entity_id,
     v_request ->> 'transaction_category', v_request ->> 'risk_band',
@@ -3884,7 +3884,7 @@ begin
         v_outcome.hint = pg_exception_hint;
       v_outcome.proposal_id := p_proposal_id;
       v_outcome.status := 'refused';
-      v_outcome.facts := coalesce(nullif(v_detail, ''), '{}');
+      v_outcome.facts := coalesce(nullif(v_detail, ''), '{}')::jsonb;
   end;
   perform private.log_call(
     p_organization_id, p_action || '_proposal', v_decision.correlation_id,
@@ -4972,6 +4972,7 @@ begin
     'decision_has_its_event', d.organization_id, 'decision ' || d.decision_id, 'an event', 'nothing'
   from accounting.approval_decisions as d
   where (p_organization_ids is null or d.organization_id = any(p_organization_ids))
+    and (p_since is null or d.xact_id >= p_since)
     and not exists (
       select from audit.event_log as e
       where e.organization_id = d.organization_id

@@ -47,7 +47,15 @@ class Exposed:
         max_rows: How many rows an answer has at most.
     """
 
-    schemas: tuple[str, ...] = ("public", "metering", "pricing", "billing", "accounting", "tenancy", "audit")
+    schemas: tuple[str, ...] = (
+        "public",
+        "metering",
+        "pricing",
+        "billing",
+        "accounting",
+        "tenancy",
+        "audit",
+    )
     extra_search_path: tuple[str, ...] = ("public", "extensions")
     max_rows: int = 1000
 
