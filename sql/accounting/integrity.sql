@@ -119,6 +119,8 @@ begin
   left join accounting.entities as e
     on e.organization_id = o.id and e.entity_id = 'entity-default'
   where (p_organization_id is null or o.id = p_organization_id) and e.entity_id is null;
+
+  return query select * from private.verify_billing_posts(p_organization_id);
 end
 $$;
 

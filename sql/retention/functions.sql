@@ -1,8 +1,8 @@
 -- Housekeeping: what must be there ahead of time, and what need not be kept.
 
 -- Makes the partitions of the next 24 months; forgets request ids after 400 days, and holds 45 days
--- after they were released or expired; charges the draws of days that are over, and takes back
--- expired credits. Idempotent.
+-- after they were released or expired; charges the draws of days that are over, takes back expired
+-- credits, and posts the provider cost of days that are over. Idempotent.
 create function private.maintain()
 returns void
 language plpgsql
@@ -24,13 +24,14 @@ begin
   where h.state <> 'open' and h.closed_at < v_now - interval '45 days';
   perform billing.close_draws();
   perform billing.expire_credits();
+  perform accounting.post_provider_cost();
 end
 $$;
 
 comment on function private.maintain() is
   'Makes the partitions of this month and the next 24; forgets request ids after 400 days, and '
-  'holds 45 days after they were released or expired; charges the draws of days that are over, and '
-  'takes back expired credits.';
+  'holds 45 days after they were released or expired; charges the draws of days that are over, '
+  'takes back expired credits, and posts the provider cost of days that are over.';
 
 -- Lets pg_cron run maintain() daily, and expire_holds(), close_draws() and expire_credits() every
 -- minute, where it is installed.

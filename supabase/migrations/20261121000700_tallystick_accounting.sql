@@ -694,7 +694,7 @@ create table accounting.rounding_carries (
   entity_id private.label not null default 'entity-default',
   debit_line text not null,
   credit_line text not null,
-  carry_usd numeric(24, 12) not null default 0,
+  carry_usd private.usd_balance not null default 0,
   constraint rounding_carries_pkey
   primary key (organization_id, entity_id, debit_line, credit_line),
   constraint rounding_carries_entity_fkey
@@ -709,8 +709,7 @@ create table accounting.rounding_carries (
       ('promo_expense', 'receivable'), ('customer_credits', 'breakage'),
       ('adjustment', 'customer_credits'), ('provider_cost', 'accounts_payable')
     )
-  ),
-  constraint rounding_carries_carry_is_a_number check (carry_usd between -1e12 and 1e12)
+  )
 );
 
 create trigger rounding_carries_reject_delete before delete on accounting.rounding_carries
@@ -5002,12 +5001,12 @@ as $$
 $$;
 
 comment on function accounting.set_account_map(uuid, text, text, text, text) is
-  'From now on books a line of what billing posts on an account of entity-default: cash, receivable '
-  '(asset), customer_credits, accounts_payable (liability), revenue, late_usage, breakage (income), '
-  'promo_expense, adjustment (expense or income), provider_cost (expense). Returns the line. What '
-  'was posted stays where it is. For owners, admins, finance and server roles, which may name '
-  'p_actor. Errors: 22023 for an unknown line or an account of another type, 42501, TS404 for an '
-  'unknown organization or account.';
+  'From now on books a line of what billing posts on an account of entity-default: cash, '
+  'receivable (asset), customer_credits, accounts_payable (liability), revenue, late_usage, '
+  'breakage (income), promo_expense, adjustment (expense or income), provider_cost (expense). '
+  'Returns the line. What was posted stays where it is. For owners, admins, finance and server '
+  'roles, which may name p_actor. Errors: 22023 for an unknown line or an account of another type, '
+  '42501, TS404 for an unknown organization or account.';
 
 create type accounting.account_map_line as (
   line text,
@@ -5071,56 +5070,50 @@ comment on type private.flow is
 --
 -- Paid and adjusted credits are owed to the organization until they are used: a liability. Promo
 -- and trial credits are not; using them up costs what they pay for, and nothing else is booked.
--- Movements that are made here have no key or one of the system's; only those are late usage or
--- expiry.
+-- What expired has no key, and late usage one of the system's: whatever an operator says, an
+-- adjustment by hand is taken for neither.
 create view private.billing_flows with (security_invoker = true) as
-select
-  l.org_id as organization_id,
-  l.id as source_id,
-  'billing:' || l.id::text as external_id,
-  l.created_at,
-  l.reason::text as reason,
-  coalesce(l.run_id, l.draw_id, l.id)::text as subject,
-  f.debit_line,
-  f.credit_line,
-  f.amount_usd
-from billing.billing_ledger as l
-inner join billing.grant_movements as m on m.org_id = l.org_id and m.billing_ledger_id = l.id
-inner join billing.credit_grants as g on g.org_id = m.org_id and g.id = m.grant_id
-cross join lateral (
+with moved as (
   select
+    l.org_id,
+    l.id,
+    l.created_at,
+    l.reason,
+    coalesce(l.run_id, l.draw_id, l.id) as subject_id,
+    m.change_usd::numeric as change_usd,
     g.kind in ('purchase', 'adjustment') as is_owed,
     case
+      when l.transaction_type = 'credit_purchase' then 'paid'
       when l.transaction_type = 'charge' and l.reason = 'receivable_collected' then 'receivable'
       when l.transaction_type in ('charge', 'refund') then 'revenue'
-      when l.transaction_type = 'adjustment' and l.idempotency_key like 'tallystick:usage:%'
-        then 'late_usage'
-    end as earned_line
-) as k
-cross join lateral (
-  select
-    k.earned_line is not null or l.transaction_type = 'credit_purchase'
-    or l.transaction_type = 'adjustment' and k.is_owed as is_booked,
-    case
-      when k.earned_line is not null
-        then case when k.is_owed then 'customer_credits' else 'promo_expense' end
-      when l.transaction_type = 'credit_purchase' then 'cash'
-      when l.idempotency_key is null then 'customer_credits'
-      else 'adjustment'
-    end as debit_line,
-    case
-      when k.earned_line is not null then k.earned_line
       when l.transaction_type = 'adjustment' and l.idempotency_key is null then 'breakage'
-      else 'customer_credits'
-    end as credit_line,
-    case
-      when k.earned_line is not null
-        or l.transaction_type = 'adjustment' and l.idempotency_key is null
-        then -m.change_usd::numeric
-      else m.change_usd::numeric
-    end as amount_usd
-) as f
-where f.is_booked
+      when l.transaction_type = 'adjustment' and starts_with(l.idempotency_key, 'tallystick:')
+        then 'late_usage'
+      when l.transaction_type = 'adjustment' then 'adjusted'
+      else 'given'
+    end as what
+  from billing.billing_ledger as l
+  inner join billing.grant_movements as m on l.org_id = m.org_id and l.id = m.billing_ledger_id
+  inner join billing.credit_grants as g on m.org_id = g.org_id and m.grant_id = g.id
+)
+
+select
+  m.org_id as organization_id,
+  m.id as source_id,
+  'billing:' || m.id::text as external_id,
+  m.created_at,
+  m.reason::text as reason,
+  m.subject_id,
+  case
+    when m.what = 'paid' then 'cash'
+    when m.what = 'adjusted' then 'adjustment'
+    when m.is_owed then 'customer_credits'
+    else 'promo_expense'
+  end as debit_line,
+  case when m.what in ('paid', 'adjusted') then 'customer_credits' else m.what end as credit_line,
+  case when m.what in ('paid', 'adjusted') then m.change_usd else -m.change_usd end as amount_usd
+from moved as m
+where m.is_owed or m.what in ('receivable', 'revenue', 'late_usage')
 union all
 select
   r.org_id as organization_id,
@@ -5128,7 +5121,7 @@ select
   'receivable:' || r.id::text as external_id,
   r.created_at,
   r.reason::text as reason,
-  coalesce(r.run_id, r.draw_id, r.id)::text as subject,
+  coalesce(r.run_id, r.draw_id, r.id) as subject_id,
   'receivable' as debit_line,
   'revenue' as credit_line,
   r.amount_usd::numeric as amount_usd
@@ -5138,17 +5131,14 @@ select
   r.org_id as organization_id,
   r.id as source_id,
   'receivable:' || r.id::text || ':waived' as external_id,
-  (
-    select t.resolved_at
-    from billing.token_reconciliations as t
-    where t.org_id = r.org_id and t.run_id = r.run_id
-  ) as created_at,
+  t.resolved_at as created_at,
   'receivable_waived' as reason,
-  coalesce(r.run_id, r.draw_id, r.id)::text as subject,
+  r.run_id as subject_id,
   'receivable' as debit_line,
   'revenue' as credit_line,
   -r.waived_usd::numeric as amount_usd
 from billing.receivables as r
+left join billing.token_reconciliations as t on r.org_id = t.org_id and r.run_id = t.run_id
 where r.waived_usd > 0;
 
 comment on view private.billing_flows is
@@ -5226,7 +5216,7 @@ begin
 
   select
     array_agg(
-      row(c.debit_line, c.credit_line, c.carry_usd)::private.flow
+      row(c.debit_line, c.credit_line, c.carry_usd::numeric)::private.flow
       order by c.debit_line, c.credit_line
     )
   into v_due
@@ -5358,7 +5348,7 @@ begin
   from (
     select
       b.debit_line, b.credit_line, sum(b.amount_usd) as amount_usd,
-      min(b.created_at) as created_at, min(b.reason) as reason, min(b.subject) as subject
+      min(b.created_at) as created_at, min(b.reason) as reason, min(b.subject_id::text) as subject
     from private.billing_flows as b
     where b.organization_id = p_organization_id
       and b.source_id = p_source_id
@@ -5431,10 +5421,10 @@ end
 $$;
 
 comment on function accounting.post_history(uuid) is
-  'Posts every movement of credits and receivable, of an organization or of all, that is not in the '
-  'books; returns how many. Each is dated by its own day, or by the next month that is open. What '
-  'moves today posts itself: this is for what moved before the books were kept. For operators. '
-  'Errors: 22023, TS404.';
+  'Posts every movement of credits and receivable, of an organization or of all, that is not in '
+  'the books; returns how many. Each is dated by its own day, or by the next month that is open. '
+  'What moves today posts itself: this is for what moved before the books were kept. For '
+  'operators. Errors: 22023, TS404.';
 
 -- What the books have on each line, and what is still carried.
 create function private.kept_lines(p_organization_id uuid)
