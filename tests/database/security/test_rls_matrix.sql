@@ -580,6 +580,9 @@ $$),
 ('accounting.provider_cost_days', $$
   select          home  home  home  none  none  away  no    both  both  both  both  both
 $$),
+('private.billing_flows', $$
+  select          no    no    no    no    no    no    no    both  both  both  no    both
+$$),
 ('accounting.policy_rules', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),
