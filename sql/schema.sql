@@ -187,6 +187,8 @@
 \ir accounting/calendar_tables.sql
 -- policy rules, proposals, decisions
 \ir accounting/approval_tables.sql
+-- which account each line of billing is on, what rounding has left over, posted days
+\ir accounting/billing_tables.sql
 -- who acts, what a refusal looks like, the event of every call
 \ir accounting/calls.sql
 -- entities and accounts: a forest
@@ -211,14 +213,24 @@
 \ir accounting/spend_gate.sql
 -- trial balance, account ledger, income statement, balance sheet
 \ir accounting/reports.sql
+-- the account map
+\ir accounting/account_map.sql
+-- every movement of credits as a bundle
+\ir accounting/billing_posts.sql
+-- what providers ask for usage, by the day
+\ir accounting/provider_cost.sql
 -- what must hold in the books
 \ir accounting/integrity.sql
+-- what must hold between billing and the books
+\ir accounting/billing_integrity.sql
 -- what must hold between proposals and what came of them
 \ir accounting/approval_integrity.sql
 -- who sees and changes the books
 \ir accounting/access.sql
 -- who sees what waits for approval, and decides
 \ir accounting/approval_access.sql
+-- who sees what billing posts
+\ir accounting/billing_access.sql
 
 -- RETENTION: what must be there ahead of time, what need not be kept
 -- maintain, daily where pg_cron is installed

@@ -42,6 +42,8 @@ from tallystick.models import (
     Account,
     AccountingPeriod,
     AccountLedgerLine,
+    AccountMapLine,
+    AccountMapping,
     Agent,
     ApprovalDecision,
     ApprovalOutcome,
@@ -98,6 +100,8 @@ from tallystick.spend import AsyncSpend, Spend, UsageNotReported
 __all__ = [
     "Account",
     "AccountLedgerLine",
+    "AccountMapLine",
+    "AccountMapping",
     "AccountingPeriod",
     "Agent",
     "AppendOnly",

@@ -22,6 +22,8 @@ from tallystick.models import (
     Account,
     AccountingPeriod,
     AccountLedgerLine,
+    AccountMapLine,
+    AccountMapping,
     Agent,
     ApprovalDecision,
     ApprovalOutcome,
@@ -121,6 +123,7 @@ __all__ = [
     "extend_run",
     "fail_run",
     "freeze",
+    "get_account_map",
     "get_organization_monthly_ai_cost",
     "get_statement",
     "grant_credits",
@@ -133,6 +136,8 @@ __all__ = [
     "make_checkpoint",
     "obligations",
     "policy_rules",
+    "post_history",
+    "post_provider_cost",
     "price_usage",
     "prices",
     "proposals",
@@ -157,6 +162,7 @@ __all__ = [
     "seal_ledgers",
     "seals",
     "set_account",
+    "set_account_map",
     "set_budget",
     "set_entity",
     "set_low_balance",
@@ -1482,6 +1488,61 @@ def roll_obligations(
             p_actor=_optional(_text, actor),
         ),
         Many(Obligation),
+    )
+
+
+def get_account_map(organization_id: UUID) -> Call[list[AccountMapLine]]:
+    """Ask on which account each line of what billing posts is booked."""
+    return Call(
+        "accounting",
+        "get_account_map",
+        _given(p_organization_id=_uuid(organization_id)),
+        Many(AccountMapLine),
+    )
+
+
+def set_account_map(
+    organization_id: UUID,
+    line: str,
+    account_id: str,
+    *,
+    correlation_id: str | None = None,
+    actor: str | None = None,
+) -> Call[AccountMapping]:
+    """Name the account of a line of what billing posts."""
+    return Call(
+        "accounting",
+        "set_account_map",
+        _given(
+            p_organization_id=_uuid(organization_id),
+            p_line=_text(line),
+            p_account_id=_text(account_id),
+            p_correlation_id=_optional(_text, correlation_id),
+            p_actor=_optional(_text, actor),
+        ),
+        One(AccountMapping),
+    )
+
+
+def post_provider_cost(
+    *, organization_id: UUID | None = None, day: date | None = None
+) -> Call[int]:
+    """Post what providers ask for usage, and say for how many days. Housekeeping."""
+    return Call(
+        "accounting",
+        "post_provider_cost",
+        _given(p_organization_id=_optional(_uuid, organization_id), p_day=_optional(_day, day)),
+        Scalar(to_int),
+    )
+
+
+def post_history(*, organization_id: UUID | None = None) -> Call[int]:
+    """Post what billing did before the books were kept, and say how many movements."""
+    return Call(
+        "accounting",
+        "post_history",
+        _given(p_organization_id=_optional(_uuid, organization_id)),
+        Scalar(to_int),
     )
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         Account,
         AccountingPeriod,
         AccountLedgerLine,
+        AccountMapLine,
+        AccountMapping,
         Agent,
         ApprovalDecision,
         ApprovalOutcome,
@@ -1423,6 +1425,69 @@ class Client:
             organization_id, day, correlation_id=correlation_id, actor=actor
         )
         return self._transport.run(call)
+
+    def get_account_map(self, organization_id: UUID) -> list[AccountMapLine]:
+        """List on which account each line of what billing posts is booked.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        return self._transport.run(calls.get_account_map(organization_id))
+
+    def set_account_map(
+        self,
+        organization_id: UUID,
+        line: str,
+        account_id: str,
+        *,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> AccountMapping:
+        """Name the account of a line of what billing posts, from now on.
+
+        What was posted stays where it is. `line` is one of `AccountMapping`; the account is of
+        entity-default, and of the line's type. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            InvalidArgument: an unknown line, or an account of another type (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_account_map(
+            organization_id, line, account_id, correlation_id=correlation_id, actor=actor
+        )
+        return self._transport.run(call)
+
+    def post_provider_cost(
+        self, *, organization_id: UUID | None = None, day: date | None = None
+    ) -> int:
+        """Post what providers ask for the usage of a day; return for how many days there was any.
+
+        Without a day of all that are over and not posted, without an organization of all; daily
+        maintenance does that. What lands later is posted the day it is noticed, with its own day
+        beside it. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: the day is not over (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.post_provider_cost(organization_id=organization_id, day=day)
+        return self._transport.run(call)
+
+    def post_history(self, *, organization_id: UUID | None = None) -> int:
+        """Post what billing did before the books were kept; return how many movements.
+
+        What moves today posts itself. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        return self._transport.run(calls.post_history(organization_id=organization_id))
 
     def close_period(
         self,
@@ -3479,6 +3544,69 @@ class AsyncClient:
             organization_id, day, correlation_id=correlation_id, actor=actor
         )
         return await self._transport.run(call)
+
+    async def get_account_map(self, organization_id: UUID) -> list[AccountMapLine]:
+        """List on which account each line of what billing posts is booked.
+
+        For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller may not read the books (42501).
+        """
+        return await self._transport.run(calls.get_account_map(organization_id))
+
+    async def set_account_map(
+        self,
+        organization_id: UUID,
+        line: str,
+        account_id: str,
+        *,
+        correlation_id: str | None = None,
+        actor: str | None = None,
+    ) -> AccountMapping:
+        """Name the account of a line of what billing posts, from now on.
+
+        What was posted stays where it is. `line` is one of `AccountMapping`; the account is of
+        entity-default, and of the line's type. For owners, admins, finance and server roles.
+
+        Raises:
+            UnknownId: no such organization or account (TS404).
+            InvalidArgument: an unknown line, or an account of another type (22023).
+            PermissionDenied: the caller keeps no books of the organization (42501).
+        """
+        call = calls.set_account_map(
+            organization_id, line, account_id, correlation_id=correlation_id, actor=actor
+        )
+        return await self._transport.run(call)
+
+    async def post_provider_cost(
+        self, *, organization_id: UUID | None = None, day: date | None = None
+    ) -> int:
+        """Post what providers ask for the usage of a day; return for how many days there was any.
+
+        Without a day of all that are over and not posted, without an organization of all; daily
+        maintenance does that. What lands later is posted the day it is noticed, with its own day
+        beside it. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            InvalidArgument: the day is not over (22023).
+            PermissionDenied: the caller is another role (42501).
+        """
+        call = calls.post_provider_cost(organization_id=organization_id, day=day)
+        return await self._transport.run(call)
+
+    async def post_history(self, *, organization_id: UUID | None = None) -> int:
+        """Post what billing did before the books were kept; return how many movements.
+
+        What moves today posts itself. For service_role.
+
+        Raises:
+            UnknownId: no such organization (TS404).
+            PermissionDenied: the caller is another role (42501).
+        """
+        return await self._transport.run(calls.post_history(organization_id=organization_id))
 
     async def close_period(
         self,

@@ -1321,6 +1321,46 @@ class BundleResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountMapping:
+    """On which account a line of what billing posts is booked (`set_account_map`).
+
+    Attributes:
+        organization_id: the organization.
+        line: cash, receivable, customer_credits, accounts_payable, revenue, late_usage, breakage,
+            promo_expense, adjustment or provider_cost.
+        entity_id: in whose books: entity-default.
+        account_id: the account.
+        updated_at: since when it is that account.
+    """
+
+    organization_id: UUID
+    line: str
+    entity_id: str
+    account_id: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountMapLine:
+    """A line of what billing posts, and its account (`get_account_map`).
+
+    Attributes:
+        line: the line, as in `AccountMapping`.
+        posted_for: what is booked there.
+        account_id: the account, with its `code` and `name`; None until something is posted or one
+            is named.
+        account_type: asset, liability, income or expense; before there is one, what it will be.
+    """
+
+    line: str
+    posted_for: str
+    account_id: str | None
+    code: str | None
+    name: str | None
+    account_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceSnapshot:
     """A balance as others state it (`accounting.balance_snapshots`).
 
@@ -1730,6 +1770,8 @@ _READERS: Mapping[type, Mapping[str, Callable[[Row], object]]] = {
         LedgerTransaction,
         LedgerPosting,
         BundleResponse,
+        AccountMapping,
+        AccountMapLine,
         BalanceSnapshot,
         SnapshotDifference,
         Obligation,

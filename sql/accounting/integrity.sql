@@ -123,6 +123,8 @@ begin
   left join accounting.entities as e
     on e.organization_id = o.id and e.entity_id = 'entity-default'
   where (p_organization_ids is null or o.id = any(p_organization_ids)) and e.entity_id is null;
+
+  return query select * from private.verify_billing_posts(p_organization_ids);
 end
 $$;
 

@@ -90,6 +90,9 @@ begin
       outstanding_usd = r.outstanding_usd - v_waived,
       waived_usd = r.waived_usd + v_waived
     where r.org_id = p_org_id and r.id = v_receivable.id;
+    perform private.post_billing(
+      p_org_id, v_receivable.id, 'receivable:' || v_receivable.id || ':waived'
+    );
     v_left := v_left - v_waived;
   end loop;
   if v_left > private.sum_of_parts(private.charged_parts(p_org_id, p_run_id, v_left)) then

@@ -2,7 +2,7 @@
 
 -- Makes the partitions of the next 24 months; forgets request ids after 400 days, and holds 45 days
 -- after they were released or expired; charges the draws of days that are over, takes back expired
--- credits, and seals. Idempotent.
+-- credits, posts the provider cost of days that are over, and seals. Idempotent.
 create function private.maintain()
 returns void
 language plpgsql
@@ -24,6 +24,7 @@ begin
   where h.state <> 'open' and h.closed_at < v_now - interval '45 days';
   perform billing.close_draws();
   perform billing.expire_credits();
+  perform accounting.post_provider_cost();
   perform audit.seal_ledgers();
 end
 $$;
@@ -31,7 +32,7 @@ $$;
 comment on function private.maintain() is
   'Makes the partitions of this month and the next 24; forgets request ids after 400 days, and '
   'holds 45 days after they were released or expired; charges the draws of days that are over, '
-  'takes back expired credits, and seals.';
+  'takes back expired credits, posts the provider cost of days that are over, and seals.';
 
 -- Lets pg_cron run maintain() daily, make_checkpoint() hourly and on Sundays in full, and
 -- expire_holds(), close_draws(), expire_credits() and seal_ledgers() every minute, where it is

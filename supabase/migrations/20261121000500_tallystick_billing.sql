@@ -893,7 +893,7 @@ deferrable initially deferred
 for each row execute function private.announce_low_balance();
 
 -- THE SEAM: every movement of credits is made here, and only here, in the transaction of what it
--- follows from: ledger, balance, grants and history, or none of them. The books are kept from here.
+-- follows from: ledger, balance, grants, history and books, or none of them.
 --
 -- p_movement: the row to be, without id, amount and time. p_parts: of which grants, above 0.
 create function private.move_credits(
@@ -949,6 +949,7 @@ begin
     v_balance.balance_usd - v_sign * v_movement.amount_usd, v_balance.balance_usd,
     v_sign * v_movement.amount_usd, v_movement.reason, v_movement.id, v_movement.created_at
   );
+  perform private.post_billing(v_movement.org_id, v_movement.id, 'billing:' || v_movement.id);
   return v_movement;
 end
 $$;
@@ -1275,6 +1276,7 @@ declare
   v_parts private.grant_part[];
   v_covered numeric;
   v_number bigint;
+  v_receivable_id uuid;
 begin
   if p_amount <= 0 then
     return;
@@ -1296,6 +1298,10 @@ begin
     ) values (
       p_movement.org_id, v_number, p_amount - v_covered, p_amount - v_covered, p_movement.run_id,
       p_movement.draw_id, p_movement.reason, private.clock_now()
+    )
+    returning id into v_receivable_id;
+    perform private.post_billing(
+      p_movement.org_id, v_receivable_id, 'receivable:' || v_receivable_id
     );
   end if;
 end
@@ -3977,6 +3983,9 @@ begin
       outstanding_usd = r.outstanding_usd - v_waived,
       waived_usd = r.waived_usd + v_waived
     where r.org_id = p_org_id and r.id = v_receivable.id;
+    perform private.post_billing(
+      p_org_id, v_receivable.id, 'receivable:' || v_receivable.id || ':waived'
+    );
     v_left := v_left - v_waived;
   end loop;
   if v_left > private.sum_of_parts(private.charged_parts(p_org_id, p_run_id, v_left)) then

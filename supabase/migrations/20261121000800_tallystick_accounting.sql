@@ -661,6 +661,123 @@ comment on column accounting.approval_decisions.xact_id is 'The transaction that
 
 select private.seal_ledger('accounting.approval_decisions', 'decided_at', array['reason']);
 
+-- sql/accounting/billing_tables.sql
+
+-- The seam between billing and the books: which account each line of a posting is on, what rounding
+-- has left over, and which days of usage are posted.
+
+create table accounting.account_map (
+  organization_id uuid not null,
+  line text not null,
+  entity_id private.label not null default 'entity-default',
+  account_id private.label not null,
+  updated_at timestamptz not null default private.clock_now(),
+  constraint account_map_pkey primary key (organization_id, line),
+  constraint account_map_account_fkey
+  foreign key (organization_id, entity_id, account_id)
+  references accounting.accounts (organization_id, entity_id, account_id) on delete restrict,
+  constraint account_map_line_is_known
+  check (
+    line in (
+      'cash', 'receivable', 'customer_credits', 'accounts_payable', 'revenue', 'late_usage',
+      'breakage', 'promo_expense', 'adjustment', 'provider_cost'
+    )
+  ),
+  -- A bundle belongs to one entity.
+  constraint account_map_is_of_the_default_entity check (entity_id = 'entity-default')
+);
+
+create index account_map_account_idx
+on accounting.account_map (organization_id, entity_id, account_id);
+
+create trigger account_map_reject_delete before delete on accounting.account_map
+for each row execute function private.reject_mutation();
+create trigger account_map_reject_truncate before truncate on accounting.account_map
+for each statement execute function private.reject_mutation();
+
+comment on table accounting.account_map is
+  'On which account each line of what billing posts is booked. Filled with accounts of their own '
+  'when the first is posted; accounting.set_account_map names others.';
+comment on column accounting.account_map.organization_id is 'The organization.';
+comment on column accounting.account_map.line is
+  'cash, receivable, customer_credits, accounts_payable, revenue, late_usage, breakage, '
+  'promo_expense, adjustment or provider_cost. Postings of the system carry it as their memo.';
+comment on column accounting.account_map.entity_id is 'In whose books: those of entity-default.';
+comment on column accounting.account_map.account_id is 'The account.';
+comment on column accounting.account_map.updated_at is 'Since when it is that account.';
+
+create table accounting.rounding_carries (
+  organization_id uuid not null,
+  entity_id private.label not null default 'entity-default',
+  debit_line text not null,
+  credit_line text not null,
+  carry_usd private.usd_balance not null default 0,
+  constraint rounding_carries_pkey
+  primary key (organization_id, entity_id, debit_line, credit_line),
+  constraint rounding_carries_entity_fkey
+  foreign key (organization_id, entity_id)
+  references accounting.entities (organization_id, entity_id) on delete restrict,
+  constraint rounding_carries_flow_is_known
+  check (
+    (debit_line, credit_line) in (
+      ('cash', 'customer_credits'), ('customer_credits', 'revenue'), ('promo_expense', 'revenue'),
+      ('customer_credits', 'late_usage'), ('promo_expense', 'late_usage'),
+      ('receivable', 'revenue'), ('customer_credits', 'receivable'),
+      ('promo_expense', 'receivable'), ('customer_credits', 'breakage'),
+      ('adjustment', 'customer_credits'), ('provider_cost', 'accounts_payable')
+    )
+  )
+);
+
+create trigger rounding_carries_reject_delete before delete on accounting.rounding_carries
+for each row execute function private.reject_mutation();
+create trigger rounding_carries_reject_truncate before truncate on accounting.rounding_carries
+for each statement execute function private.reject_mutation();
+
+comment on table accounting.rounding_carries is
+  'What billing moved from one line to another and the books, which have 4 decimals, do not show '
+  'yet: books and carries together are the ledger, exactly. One row for each two lines, so that '
+  'both are rounded alike and every bundle is in balance.';
+comment on column accounting.rounding_carries.organization_id is 'The organization.';
+comment on column accounting.rounding_carries.entity_id is 'In whose books.';
+comment on column accounting.rounding_carries.debit_line is 'The line that is debited.';
+comment on column accounting.rounding_carries.credit_line is 'The line that is credited.';
+comment on column accounting.rounding_carries.carry_usd is
+  'US dollars still to be posted between them; below 0: posted too much. Within 0.0001.';
+
+create table accounting.provider_cost_days (
+  organization_id uuid not null,
+  day date not null,
+  usage_usd private.usd_sum not null default 0,
+  cost_usd private.usd_sum not null default 0,
+  posting_count integer not null default 0,
+  posted_at timestamptz not null,
+  constraint provider_cost_days_pkey primary key (organization_id, day),
+  constraint provider_cost_days_organization_id_fkey
+  foreign key (organization_id) references tenancy.organizations (id) on delete restrict,
+  constraint provider_cost_days_are_finite check (isfinite(day)),
+  constraint provider_cost_days_posting_count_counts_from_0 check (posting_count >= 0)
+);
+
+create trigger provider_cost_days_reject_delete before delete on accounting.provider_cost_days
+for each row execute function private.reject_mutation();
+create trigger provider_cost_days_reject_truncate before truncate on accounting.provider_cost_days
+for each statement execute function private.reject_mutation();
+
+comment on table accounting.provider_cost_days is
+  'Days whose provider cost is in the books, and how much of it: what lands later is the '
+  'difference.';
+comment on column accounting.provider_cost_days.organization_id is 'The organization.';
+comment on column accounting.provider_cost_days.day is
+  'Calendar day of the usage in the organization''s time zone.';
+comment on column accounting.provider_cost_days.usage_usd is
+  'Cost of the usage that was posted, markup included, US dollars.';
+comment on column accounting.provider_cost_days.cost_usd is
+  'What the provider asks for it, without markup: what was posted, exactly, US dollars.';
+comment on column accounting.provider_cost_days.posting_count is
+  'How often something was posted for the day: the first time, and whenever more had landed.';
+comment on column accounting.provider_cost_days.posted_at is 'When that was last.';
+
 -- sql/accounting/calls.sql
 
 -- Governed calls: who acts, what a refusal looks like, and the event that each call leaves.
@@ -4731,6 +4848,845 @@ comment on function accounting.compare_snapshots(uuid, text) is
   'Each balance that others stated beside that of the books, and the difference, of one entity or '
   'of all. For owners, admins, finance and server roles. Errors: 22023, 42501, TS404.';
 
+-- sql/accounting/account_map.sql
+
+-- The account map: on which account each line of what billing posts is booked.
+
+create type private.book_line as (
+  line text, account_types text [], name text, posted_for text
+);
+
+comment on type private.book_line is
+  'A line of the account map, and the account it has until another is named.';
+
+-- The lines there are. An account of the first type is made for a line.
+create function private.book_lines()
+returns setof private.book_line
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  values
+  ('cash', array['asset'], 'Cash', 'credits that were paid for'),
+  ('receivable', array['asset'], 'Receivables', 'what was spent and not covered by credits'),
+  (
+    'customer_credits', array['liability'], 'Customer credits',
+    'credits that were paid for or adjusted, and not used yet'
+  ),
+  ('accounts_payable', array['liability'], 'Accounts payable', 'what providers are owed'),
+  ('revenue', array['income'], 'Usage revenue', 'charges less refunds, and what is owed'),
+  (
+    'late_usage', array['income'], 'Late usage revenue',
+    'usage that landed after its run or day was charged'
+  ),
+  ('breakage', array['income'], 'Breakage', 'paid credits that expired'),
+  (
+    'promo_expense', array['expense', 'income'], 'Promo expense',
+    'usage that was paid by promo and trial credits'
+  ),
+  (
+    'adjustment', array['expense', 'income'], 'Credit adjustments',
+    'credits that an operator gave or took'
+  ),
+  ('provider_cost', array['expense'], 'Provider cost', 'usage, at the price of its provider');
+end
+$$;
+
+comment on function private.book_lines() is
+  'The lines of the account map: which types of account each takes, its first account, and what it '
+  'is for.';
+
+-- Gives every line that has no account one of its own. Where its name is taken, the id is added.
+--
+-- Locks the accounts of the organization, so that no name is taken meanwhile.
+create function private.open_account_map(p_organization_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_line record;
+  v_account_id text;
+begin
+  perform private.lock_forest(p_organization_id);
+  for v_line in
+    select l.*
+    from private.book_lines() as l
+    where not exists (
+      select from accounting.account_map as m
+      where m.organization_id = p_organization_id and m.line = l.line
+    )
+    order by l.line
+  loop
+    v_account_id := 'billing:' || v_line.line;
+    if exists (
+      select from accounting.accounts as a
+      where a.organization_id = p_organization_id
+        and v_account_id in (a.account_id, a.code)
+    ) then
+      v_account_id := v_account_id || ':' || private.uuid_v7()::text;
+    end if;
+    insert into accounting.accounts (organization_id, account_id, code, name, account_type)
+    values (p_organization_id, v_account_id, v_account_id, v_line.name, v_line.account_types[1]);
+    insert into accounting.account_map (organization_id, line, account_id)
+    values (p_organization_id, v_line.line, v_account_id)
+    on conflict (organization_id, line) do nothing;
+  end loop;
+end
+$$;
+
+comment on function private.open_account_map(uuid) is
+  'Opens an account for every line of the account map that has none.';
+
+-- The privileged half of accounting.set_account_map.
+create function private.set_account_map(
+  p_organization_id uuid,
+  p_line text,
+  p_account_id text,
+  p_correlation_id text,
+  p_actor text
+)
+returns accounting.account_map
+language plpgsql
+volatile
+security definer -- writes the account map and the event log, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_started_at constant timestamptz := private.clock_now();
+  v_actor private.actor;
+  v_account accounting.accounts;
+  v_types text[];
+  v_map accounting.account_map;
+begin
+  perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
+  v_actor := private.acting(p_actor);
+  perform private.assert_text('p_account_id', p_account_id);
+  select l.account_types into v_types from private.book_lines() as l where l.line = p_line;
+  if v_types is null then
+    perform private.reject_argument('p_line', 'must be a line of the account map');
+  end if;
+  select * into v_account
+  from accounting.accounts as a
+  where a.organization_id = p_organization_id
+    and a.entity_id = 'entity-default'
+    and a.account_id = p_account_id;
+  if v_account.account_id is null then
+    perform private.raise_error(
+      'TS404', jsonb_build_object('account_id', p_account_id, 'entity_id', 'entity-default')
+    );
+  elsif v_account.account_type <> all(v_types) then
+    perform private.reject_argument(
+      'p_account_id', 'must be an account of type ' || array_to_string(v_types, ' or ')
+    );
+  end if;
+  insert into accounting.account_map as m (organization_id, line, account_id, updated_at)
+  values (p_organization_id, p_line, p_account_id, v_started_at)
+  on conflict (organization_id, line)
+  do update set account_id = excluded.account_id, updated_at = excluded.updated_at
+  returning * into v_map;
+  perform private.log_change(
+    p_organization_id, 'set_account_map', p_correlation_id,
+    jsonb_build_object('line', p_line, 'account_id', p_account_id), to_jsonb(v_map), v_actor,
+    v_started_at
+  );
+  return v_map;
+end
+$$;
+
+comment on function private.set_account_map(uuid, text, text, text, text) is
+  'Core of accounting.set_account_map.';
+
+-- Names the account of a line. Idempotent.
+create function accounting.set_account_map(
+  p_organization_id uuid,
+  p_line text,
+  p_account_id text,
+  p_correlation_id text default null,
+  p_actor text default null
+)
+returns accounting.account_map
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from private.set_account_map(
+    p_organization_id, p_line, p_account_id, p_correlation_id, p_actor
+  )
+$$;
+
+comment on function accounting.set_account_map(uuid, text, text, text, text) is
+  'From now on books a line of what billing posts on an account of entity-default: cash, '
+  'receivable (asset), customer_credits, accounts_payable (liability), revenue, late_usage, '
+  'breakage (income), promo_expense, adjustment (expense or income), provider_cost (expense). '
+  'Returns the line. What was posted stays where it is. For owners, admins, finance and server '
+  'roles, which may name p_actor. Errors: 22023 for an unknown line or an account of another type, '
+  '42501, TS404 for an unknown organization or account.';
+
+create type accounting.account_map_line as (
+  line text,
+  posted_for text,
+  account_id text,
+  code text,
+  name text,
+  account_type text
+);
+
+comment on type accounting.account_map_line is
+  'A line of the account map, and its account; that is null until something is posted or it is '
+  'named.';
+comment on column accounting.account_map_line.line is 'The line.';
+comment on column accounting.account_map_line.posted_for is 'What is booked there.';
+comment on column accounting.account_map_line.account_id is 'The account.';
+comment on column accounting.account_map_line.code is 'Its code.';
+comment on column accounting.account_map_line.name is 'Its name.';
+comment on column accounting.account_map_line.account_type is
+  'asset, liability, equity, income or expense; before there is one, what it will be.';
+
+create function accounting.get_account_map(p_organization_id uuid)
+returns setof accounting.account_map_line
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform private.assert_reader(p_organization_id, null);
+  return query
+  select
+    l.line, l.posted_for, a.account_id::text, a.code::text, a.name::text,
+    coalesce(a.account_type, l.account_types[1])
+  from private.book_lines() with ordinality as l (line, account_types, name, posted_for, position)
+  left join accounting.account_map as m
+    on m.organization_id = p_organization_id and m.line = l.line
+  left join accounting.accounts as a
+    on a.organization_id = m.organization_id
+    and a.entity_id = m.entity_id
+    and a.account_id = m.account_id
+  order by l.position;
+end
+$$;
+
+comment on function accounting.get_account_map(uuid) is
+  'Every line of what billing posts, what it is for, and its account. For owners, admins, finance '
+  'and server roles. Errors: 22023, 42501, TS404.';
+
+-- sql/accounting/billing_posts.sql
+
+-- Movements of credits in the books. Each posts a bundle in its own transaction, under the lock of
+-- the organization's credits: key, period, carries, in this order.
+
+create type private.flow as (debit_line text, credit_line text, amount_usd numeric);
+
+comment on type private.flow is
+  'What moves from one line of the account map to another, US dollars; below 0 the other way.';
+
+-- What billing has to say to the books: every movement of credits, by the grants it touched, and
+-- what was owed and waived. The one place where it is decided what is debited and credited.
+--
+-- Paid and adjusted credits are owed to the organization until they are used: a liability. Promo
+-- and trial credits are not; using them up costs what they pay for, and nothing else is booked.
+-- What expired has no key, and late usage one of the system's: whatever an operator says, an
+-- adjustment by hand is taken for neither.
+create view private.billing_flows with (security_invoker = true) as
+with moved as (
+  select
+    l.org_id,
+    l.id,
+    l.created_at,
+    l.reason,
+    coalesce(l.run_id, l.draw_id, l.id) as subject_id,
+    m.change_usd::numeric as change_usd,
+    g.kind in ('purchase', 'adjustment') as is_owed,
+    case
+      when l.transaction_type = 'credit_purchase' then 'paid'
+      when l.transaction_type = 'charge' and l.reason = 'receivable_collected' then 'receivable'
+      when l.transaction_type in ('charge', 'refund') then 'revenue'
+      when l.transaction_type = 'adjustment' and l.idempotency_key is null then 'breakage'
+      when l.transaction_type = 'adjustment' and starts_with(l.idempotency_key, 'tallystick:')
+        then 'late_usage'
+      when l.transaction_type = 'adjustment' then 'adjusted'
+      else 'given'
+    end as what
+  from billing.billing_ledger as l
+  inner join billing.grant_movements as m on l.org_id = m.org_id and l.id = m.billing_ledger_id
+  inner join billing.credit_grants as g on m.org_id = g.org_id and m.grant_id = g.id
+)
+
+select
+  m.org_id as organization_id,
+  m.id as source_id,
+  'billing:' || m.id::text as external_id,
+  m.created_at,
+  m.reason::text as reason,
+  m.subject_id,
+  case
+    when m.what = 'paid' then 'cash'
+    when m.what = 'adjusted' then 'adjustment'
+    when m.is_owed then 'customer_credits'
+    else 'promo_expense'
+  end as debit_line,
+  case when m.what in ('paid', 'adjusted') then 'customer_credits' else m.what end as credit_line,
+  case when m.what in ('paid', 'adjusted') then m.change_usd else -m.change_usd end as amount_usd
+from moved as m
+where m.is_owed or m.what in ('receivable', 'revenue', 'late_usage')
+union all
+select
+  r.org_id as organization_id,
+  r.id as source_id,
+  'receivable:' || r.id::text as external_id,
+  r.created_at,
+  r.reason::text as reason,
+  coalesce(r.run_id, r.draw_id, r.id) as subject_id,
+  'receivable' as debit_line,
+  'revenue' as credit_line,
+  r.amount_usd::numeric as amount_usd
+from billing.receivables as r
+union all
+select
+  r.org_id as organization_id,
+  r.id as source_id,
+  'receivable:' || r.id::text || ':waived' as external_id,
+  t.resolved_at as created_at,
+  'receivable_waived' as reason,
+  r.run_id as subject_id,
+  'receivable' as debit_line,
+  'revenue' as credit_line,
+  -r.waived_usd::numeric as amount_usd
+from billing.receivables as r
+left join billing.token_reconciliations as t on r.org_id = t.org_id and r.run_id = t.run_id
+where r.waived_usd > 0;
+
+comment on view private.billing_flows is
+  'Every movement of credits and receivable, by the lines of the account map it goes to.';
+
+-- Amounts at 4 decimals that come to the sum of all, which is rounded half even: each is rounded
+-- by itself, and what is then left goes to those that were rounded furthest the other way.
+create function private.split_total(p_amounts numeric[])
+returns numeric[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    with rounded as (
+      select a.amount, a.position, private.round_half_even(a.amount, 4) as whole
+      from unnest(p_amounts) with ordinality as a (amount, position)
+    ),
+
+    summed as (
+      select
+        r.*,
+        sum(r.whole) over () - private.round_half_even(sum(r.amount) over (), 4) as rest
+      from rounded as r
+    ),
+
+    ranked as (
+      select
+        s.*,
+        row_number() over (order by (s.amount - s.whole) * sign(s.rest), s.position) as rank
+      from summed as s
+    )
+
+    select
+      array_agg(
+        case
+          when k.rank <= abs(k.rest) * 10000 then k.whole - sign(k.rest) * 0.0001
+          else k.whole
+        end
+        order by k.position
+      )
+    from ranked as k
+  );
+end
+$$;
+
+comment on function private.split_total(numeric[]) is
+  'Amounts at 4 decimals whose sum is that of p_amounts, rounded half even.';
+
+-- What the books take of flows: with what was carried over, at 4 decimals. The rest is carried on.
+--
+-- Locks the carries, in the order of their lines.
+create function private.round_flows(p_organization_id uuid, p_flows private.flow[])
+returns private.flow[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due private.flow[];
+  v_posted numeric[];
+begin
+  with carried as (
+    insert into accounting.rounding_carries as c (
+      organization_id, debit_line, credit_line, carry_usd
+    )
+    select p_organization_id, f.debit_line, f.credit_line, f.amount_usd
+    from unnest(p_flows) as f
+    order by f.debit_line, f.credit_line
+    on conflict (organization_id, entity_id, debit_line, credit_line)
+    do update set carry_usd = c.carry_usd + excluded.carry_usd
+    returning c.debit_line, c.credit_line, c.carry_usd
+  )
+
+  select
+    array_agg(
+      row(c.debit_line, c.credit_line, c.carry_usd::numeric)::private.flow
+      order by c.debit_line, c.credit_line
+    )
+  into v_due
+  from carried as c;
+
+  v_posted := private.split_total(array(select d.amount_usd from unnest(v_due) as d));
+  for v_number in 1 .. cardinality(v_due)
+  loop
+    v_due[v_number].amount_usd := v_posted[v_number];
+    if v_posted[v_number] <> 0 then
+      update accounting.rounding_carries as c
+      set carry_usd = c.carry_usd - v_posted[v_number]
+      where c.organization_id = p_organization_id
+        and c.entity_id = 'entity-default'
+        and c.debit_line = v_due[v_number].debit_line
+        and c.credit_line = v_due[v_number].credit_line;
+    end if;
+  end loop;
+  return v_due;
+end
+$$;
+
+comment on function private.round_flows(uuid, private.flow[]) is
+  'Flows as the books take them now, at 4 decimals; what is left is carried over.';
+
+-- The postings of rounded flows, on the accounts their lines have today; null where nothing is
+-- left of them.
+create function private.legs_of_flows(p_organization_id uuid, p_flows private.flow[])
+returns private.leg[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (
+    select count(*) from accounting.account_map as m where m.organization_id = p_organization_id
+  ) < (select count(*) from private.book_lines()) then
+    perform private.open_account_map(p_organization_id);
+  end if;
+  return (
+    select
+      array_agg(
+        row(m.account_id, s.amount, 'USD', s.line)::private.leg order by s.amount desc, s.line
+      )
+    from (
+      select b.line, sum(b.amount) as amount
+      from (
+        select f.debit_line as line, f.amount_usd as amount from unnest(p_flows) as f
+        union all
+        select f.credit_line as line, -f.amount_usd as amount from unnest(p_flows) as f
+      ) as b
+      group by b.line
+    ) as s
+    inner join accounting.account_map as m
+      on m.organization_id = p_organization_id and m.line = s.line
+    where s.amount <> 0
+  );
+end
+$$;
+
+comment on function private.legs_of_flows(uuid, private.flow[]) is
+  'Postings of flows, each with its line as memo.';
+
+-- Posts flows, at p_day or, where its month is closed, in the next that is open. Then, and where
+-- p_occurred_on is another day, the transaction says which day they belong to.
+--
+-- Locks: period, carries. What rounds to nothing is only carried over.
+create function private.post_flows(
+  p_organization_id uuid,
+  p_external_id text,
+  p_day date,
+  p_occurred_on date,
+  p_description text,
+  p_correlation_id text,
+  p_flows private.flow[]
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bundle private.bundle;
+begin
+  v_bundle.source_system := 'tallystick';
+  v_bundle.external_id := p_external_id;
+  v_bundle.description := p_description;
+  v_bundle.correlation_id := p_correlation_id;
+  v_bundle.entity_id := 'entity-default';
+  v_bundle.is_adjusting_entry := false;
+  v_bundle.override_period_lock := false;
+  v_bundle.transaction_date := private.posting_date(p_organization_id, 'entity-default', p_day);
+  v_bundle.occurred_on := nullif(p_occurred_on, v_bundle.transaction_date);
+  v_bundle.legs := private.legs_of_flows(
+    p_organization_id, private.round_flows(p_organization_id, p_flows)
+  );
+  if v_bundle.legs is not null then
+    perform private.commit_bundle(p_organization_id, v_bundle);
+  end if;
+end
+$$;
+
+comment on function private.post_flows(uuid, text, date, date, text, text, private.flow[]) is
+  'Posts flows as a bundle of the system.';
+
+-- Posts what a movement or receivable has to say to the books, once. Under the lock of the credits.
+create function private.post_billing(
+  p_organization_id uuid,
+  p_source_id uuid,
+  p_external_id text
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_said record;
+  v_day date;
+begin
+  select
+    array_agg(row(f.debit_line, f.credit_line, f.amount_usd)::private.flow) as flows,
+    min(f.created_at) as created_at,
+    min(f.reason) as reason,
+    min(f.subject) as subject
+  into v_said
+  from (
+    select
+      b.debit_line, b.credit_line, sum(b.amount_usd) as amount_usd,
+      min(b.created_at) as created_at, min(b.reason) as reason, min(b.subject_id::text) as subject
+    from private.billing_flows as b
+    where b.organization_id = p_organization_id
+      and b.source_id = p_source_id
+      and b.external_id = p_external_id
+    group by b.debit_line, b.credit_line
+  ) as f;
+  if v_said.flows is null
+    or not private.bind_bundle(p_organization_id, 'tallystick', p_external_id) then
+    return;
+  end if;
+  select private.local_day(coalesce(v_said.created_at, private.clock_now()), o.time_zone)
+  into strict v_day
+  from tenancy.organizations as o where o.id = p_organization_id;
+  perform private.post_flows(
+    p_organization_id, p_external_id, v_day, v_day, v_said.reason, v_said.subject, v_said.flows
+  );
+end
+$$;
+
+comment on function private.post_billing(uuid, uuid, text) is
+  'Posts a movement of credits, a receivable, or what was waived of one; again: nothing.';
+
+-- Posts what billing did before it was posted at once, each on its own day. Idempotent.
+--
+-- Locks: the credits of one organization after the other.
+create function accounting.post_history(p_organization_id uuid default null)
+returns integer
+language plpgsql
+volatile
+security definer -- writes the books, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_organization_id uuid;
+  v_missing record;
+  v_count integer := 0;
+begin
+  if p_organization_id is not null then
+    perform private.assert_member(p_organization_id);
+  end if;
+  for v_organization_id in
+    select b.org_id
+    from billing.credit_balances as b
+    where p_organization_id is null or b.org_id = p_organization_id
+    order by b.org_id
+  loop
+    perform from billing.credit_balances as b where b.org_id = v_organization_id
+    for no key update;
+    for v_missing in
+      select f.source_id, f.external_id
+      from private.billing_flows as f
+      where f.organization_id = v_organization_id
+        and not exists (
+          select from private.bundle_keys as k
+          where k.organization_id = f.organization_id
+            and k.source_system = 'tallystick'
+            and k.external_id = f.external_id
+        )
+      group by f.source_id, f.external_id
+      order by min(f.created_at), f.source_id, f.external_id
+    loop
+      perform private.post_billing(
+        v_organization_id, v_missing.source_id, v_missing.external_id
+      );
+      v_count := v_count + 1;
+    end loop;
+  end loop;
+  return v_count;
+end
+$$;
+
+comment on function accounting.post_history(uuid) is
+  'Posts every movement of credits and receivable, of an organization or of all, that is not in '
+  'the books; returns how many. Each is dated by its own day, or by the next month that is open. '
+  'What moves today posts itself: this is for what moved before the books were kept. For '
+  'operators. Errors: 22023, TS404.';
+
+-- What the books have on each line, and what is still carried.
+create function private.kept_lines(p_organization_ids uuid[])
+returns table (organization_id uuid, line text, amount numeric)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select t.organization_id, p.memo, sum(p.amount)
+  from accounting.ledger_transactions as t
+  inner join accounting.ledger_postings as p
+    on p.organization_id = t.organization_id
+    and p.entity_id = t.entity_id
+    and p.transaction_id = t.transaction_id
+  where t.source_system = 'tallystick'
+    and (p_organization_ids is null or t.organization_id = any(p_organization_ids))
+  group by t.organization_id, p.memo
+  union all
+  select c.organization_id, v.line, sum(v.amount)
+  from accounting.rounding_carries as c
+  cross join lateral (
+    values (c.debit_line, c.carry_usd), (c.credit_line, -c.carry_usd)
+  ) as v (line, amount)
+  where p_organization_ids is null or c.organization_id = any(p_organization_ids)
+  group by c.organization_id, v.line;
+end
+$$;
+
+comment on function private.kept_lines(uuid[]) is
+  'Each line of the account map in the books, and in what rounding carries.';
+
+-- sql/accounting/provider_cost.sql
+
+-- What providers ask for usage: posted per organization and day, once the day is over.
+
+-- What the provider asks for a usage: its cost without the organization's markup. A cost that was
+-- stated has none.
+create function private.provider_cost(p_usage public.ai_usage_ledger)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_usage.markup_id is null
+    or p_usage.cost <> private.cost_at(p_usage.rates, p_usage.token_counts) then
+    return p_usage.cost;
+  end if;
+  return private.cost_at(
+    private.rates_of_prompt(
+      (private.pinned_price(p_usage.organization_id, p_usage.price_id, null)).rates,
+      p_usage.prompt_tokens
+    ),
+    p_usage.token_counts
+  );
+end
+$$;
+
+comment on function private.provider_cost(public.ai_usage_ledger) is
+  'US dollars that the provider asks for a usage: its cost without markup.';
+
+-- Posts what was used on a day and is not in the books: all of it, or what landed since. False
+-- where there is nothing.
+--
+-- The row of the day is locked.
+create function private.post_provider_day(p_organization_id uuid, p_day date)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now constant timestamptz := private.clock_now();
+  v_time_zone text;
+  v_posted accounting.provider_cost_days;
+  v_day accounting.provider_cost_days;
+  v_external_id text := 'provider-cost:' || p_day::text;
+begin
+  select o.time_zone into strict v_time_zone
+  from tenancy.organizations as o where o.id = p_organization_id;
+  select * into strict v_posted
+  from accounting.provider_cost_days as d
+  where d.organization_id = p_organization_id and d.day = p_day
+  for no key update;
+  v_day := v_posted;
+  select
+    coalesce(sum(l.cost), 0),
+    coalesce(sum(case when l.markup_id is null then l.cost else private.provider_cost(l) end), 0)
+  into v_day.usage_usd, v_day.cost_usd
+  from public.ai_usage_ledger as l
+  where l.organization_id = p_organization_id
+    and l.id >= private.uuid_v7_floor(p_day::timestamp at time zone v_time_zone)
+    and l.id < private.uuid_v7_floor((p_day + 1)::timestamp at time zone v_time_zone);
+  if v_day.usage_usd = v_posted.usage_usd and v_day.cost_usd = v_posted.cost_usd then
+    return false;
+  end if;
+  update accounting.provider_cost_days as d
+  set
+    usage_usd = v_day.usage_usd,
+    cost_usd = v_day.cost_usd,
+    posting_count = d.posting_count + 1,
+    posted_at = v_now
+  where d.organization_id = p_organization_id and d.day = p_day;
+  if v_posted.posting_count > 0 then
+    v_external_id := v_external_id || ':' || v_posted.posting_count::text;
+  end if;
+  perform private.post_flows(
+    p_organization_id, v_external_id,
+    case when v_posted.posting_count = 0 then p_day else private.local_day(v_now, v_time_zone) end,
+    p_day,
+    case when v_posted.posting_count = 0 then 'provider_cost' else 'late_provider_cost' end,
+    'provider-cost:' || p_day::text,
+    array[
+      row('provider_cost', 'accounts_payable', v_day.cost_usd - v_posted.cost_usd)::private.flow
+    ]
+  );
+  return true;
+end
+$$;
+
+comment on function private.post_provider_day(uuid, date) is
+  'Posts the provider cost of a day, or what landed since it was posted.';
+
+-- The days of an organization that are over and whose usage is not what was posted. Usage can land
+-- as long as its hold is known: what is older than that was looked at long ago.
+create function private.unposted_days(p_organization_id uuid)
+returns date[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select u.day
+    from metering.usage_rollups as u
+    left join accounting.provider_cost_days as d
+      on d.organization_id = u.organization_id and d.day = u.day
+    where u.organization_id = p_organization_id
+      and u.scope = 'organization'
+      and u.day < (
+        select private.local_day(private.clock_now(), o.time_zone)
+        from tenancy.organizations as o where o.id = p_organization_id
+      )
+      and u.day >= coalesce(
+        (
+          select max(p.day) - 60
+          from accounting.provider_cost_days as p where p.organization_id = p_organization_id
+        ),
+        '-infinity'
+      )
+    group by u.day, d.usage_usd
+    having sum(u.cost) <> coalesce(d.usage_usd, 0)
+    order by u.day
+  );
+end
+$$;
+
+comment on function private.unposted_days(uuid) is
+  'Days that are over with usage that is not posted: the last 60 that were, and all after them.';
+
+-- Posts the provider cost of some days of an organization; returns of how many there was any.
+--
+-- Locks: the rows of all days, in their order, before the first is posted.
+create function private.post_provider_days(p_organization_id uuid, p_days date[])
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day date;
+  v_count integer := 0;
+begin
+  insert into accounting.provider_cost_days as d (organization_id, day, posted_at)
+  select p_organization_id, n.day, private.clock_now() from unnest(p_days) as n (day)
+  order by n.day
+  on conflict (organization_id, day) do update set posted_at = d.posted_at;
+  for v_day in select n.day from unnest(p_days) as n (day) order by n.day
+  loop
+    v_count := v_count + private.post_provider_day(p_organization_id, v_day)::integer;
+  end loop;
+  return v_count;
+end
+$$;
+
+comment on function private.post_provider_days(uuid, date[]) is
+  'Posts the provider cost of days of an organization.';
+
+-- Posts provider cost. Idempotent: what is in the books is not posted again.
+create function accounting.post_provider_cost(
+  p_organization_id uuid default null,
+  p_day date default null
+)
+returns integer
+language plpgsql
+volatile
+security definer -- writes the books, which no role may write itself
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms' -- longer than a commit takes, shorter than a transaction left open
+as $$
+declare
+  v_organization record;
+  v_days date[];
+  v_count integer := 0;
+begin
+  if p_organization_id is not null then
+    perform private.assert_member(p_organization_id);
+  end if;
+  for v_organization in
+    select o.id, private.local_day(private.clock_now(), o.time_zone) as today
+    from tenancy.organizations as o
+    where p_organization_id is null or o.id = p_organization_id
+    order by o.id
+  loop
+    if p_day is null then
+      v_days := private.unposted_days(v_organization.id);
+    elsif private.assert_day('p_day', p_day) < v_organization.today then
+      v_days := array[p_day];
+    elsif p_organization_id is null then
+      continue;
+    else
+      perform private.reject_argument('p_day', 'must be a day that is over');
+    end if;
+    -- One tenant is not held up because of another: who keeps it waiting is left for the next time.
+    begin
+      v_count := v_count + private.post_provider_days(v_organization.id, v_days);
+    exception
+      when lock_not_available then null;
+    end;
+  end loop;
+  return v_count;
+end
+$$;
+
+comment on function accounting.post_provider_cost(uuid, date) is
+  'Posts what providers ask for the usage of a day, of an organization or of all: provider_cost '
+  'against accounts_payable. p_day null: of every day that is over and not posted, as maintenance '
+  'does daily. A day is posted once; usage that lands later is posted today, with its own day as '
+  'occurred_on. Returns for how many days there was something; an organization that another call '
+  'keeps waiting is left for the next time. For operators. Errors: 22023 for a day that is not '
+  'over, TS404.';
+
 -- sql/accounting/integrity.sql
 
 -- What must hold in the books.
@@ -4858,11 +5814,179 @@ begin
   left join accounting.entities as e
     on e.organization_id = o.id and e.entity_id = 'entity-default'
   where (p_organization_ids is null or o.id = any(p_organization_ids)) and e.entity_id is null;
+
+  return query select * from private.verify_billing_posts(p_organization_ids);
 end
 $$;
 
 comment on function private.verify_accounting(uuid[], xid8) is
   'Accounting checks of audit.verify_integrity.';
+
+-- sql/accounting/billing_integrity.sql
+
+-- What must hold between billing and the books.
+
+create function private.verify_billing_posts(p_organization_ids uuid[])
+returns setof audit.finding
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Each movement is in its own bundle, but for what rounding may carry: less than 0.0001 before it
+  -- and after it, for each two lines. What each line comes to is looked at below, exactly.
+  return query
+  with said as (
+    select f.organization_id, f.external_id, v.line, sum(v.amount) as amount, count(*) as flows
+    from private.billing_flows as f
+    cross join lateral (
+      values (f.debit_line, f.amount_usd), (f.credit_line, -f.amount_usd)
+    ) as v (line, amount)
+    where p_organization_ids is null or f.organization_id = any(p_organization_ids)
+    group by f.organization_id, f.external_id, v.line
+  ),
+
+  posted as (
+    select t.organization_id, t.external_id, p.memo as line, sum(p.amount) as amount
+    from accounting.ledger_transactions as t
+    inner join accounting.ledger_postings as p
+      on p.organization_id = t.organization_id
+      and p.entity_id = t.entity_id
+      and p.transaction_id = t.transaction_id
+    where t.source_system = 'tallystick'
+      and t.external_id not like 'provider-cost:%'
+      and (p_organization_ids is null or t.organization_id = any(p_organization_ids))
+    group by t.organization_id, t.external_id, p.memo
+  )
+
+  select
+    'movement_is_in_the_books', organization_id, external_id || ', ' || line,
+    private.figure(s.amount), private.figure(b.amount)
+  from said as s
+  full join posted as b using (organization_id, external_id, line)
+  where abs(coalesce(s.amount, 0) - coalesce(b.amount, 0)) >= 0.0002 * coalesce(s.flows, 1);
+
+  -- Books and carries are the ledger, line by line.
+  return query
+  with said as (
+    select f.organization_id, v.line, sum(v.amount) as amount
+    from (
+      select b.organization_id, b.debit_line, b.credit_line, b.amount_usd
+      from private.billing_flows as b
+      where p_organization_ids is null or b.organization_id = any(p_organization_ids)
+      union all
+      select d.organization_id, 'provider_cost', 'accounts_payable', d.cost_usd
+      from accounting.provider_cost_days as d
+      where p_organization_ids is null or d.organization_id = any(p_organization_ids)
+    ) as f
+    cross join lateral (
+      values (f.debit_line, f.amount_usd), (f.credit_line, -f.amount_usd)
+    ) as v (line, amount)
+    group by f.organization_id, v.line
+  ),
+
+  kept as (
+    select k.organization_id, k.line, sum(k.amount) as amount
+    from private.kept_lines(p_organization_ids) as k
+    group by k.organization_id, k.line
+  )
+
+  select
+    'books_and_carries_are_the_ledger', organization_id, 'line ' || line,
+    private.figure(coalesce(s.amount, 0)), private.figure(coalesce(b.amount, 0))
+  from said as s
+  full join kept as b using (organization_id, line)
+  where coalesce(s.amount, 0) <> coalesce(b.amount, 0);
+
+  -- The same from the rows of billing, by what each line means: revenue is charges less refunds and
+  -- what is owed, customer credits are what is left of paid and adjusted grants.
+  return query
+  with kept as (
+    select k.organization_id, k.line, sum(k.amount) as amount
+    from private.kept_lines(p_organization_ids) as k
+    group by k.organization_id, k.line
+  )
+
+  select
+    v.check_name, b.org_id, 'line ' || v.line, private.figure(v.expected),
+    private.figure(coalesce(k.amount, 0))
+  from billing.credit_balances as b
+  cross join lateral (
+    select
+      coalesce(sum(l.amount_usd) filter (where l.transaction_type = 'credit_purchase'), 0) as paid,
+      coalesce(sum(l.amount_usd) filter (where l.transaction_type = 'charge'), 0)
+      - coalesce(sum(l.amount_usd) filter (where l.transaction_type = 'refund'), 0) as charged
+    from billing.billing_ledger as l where l.org_id = b.org_id
+  ) as m
+  cross join lateral (
+    select coalesce(sum(r.outstanding_usd), 0) as owed
+    from billing.receivables as r where r.org_id = b.org_id
+  ) as r
+  cross join lateral (
+    select coalesce(sum(g.remaining_usd), 0) as remaining
+    from billing.credit_grants as g
+    where g.org_id = b.org_id and g.kind in ('purchase', 'adjustment')
+  ) as g
+  cross join lateral (
+    values
+    ('cash_is_what_was_paid', 'cash', m.paid),
+    ('receivable_is_what_is_owed', 'receivable', r.owed),
+    ('customer_credits_are_what_is_left', 'customer_credits', -g.remaining),
+    ('revenue_is_charges_less_refunds_and_owed', 'revenue', -(m.charged + r.owed))
+  ) as v (check_name, line, expected)
+  left join kept as k on k.organization_id = b.org_id and k.line = v.line
+  where v.expected <> coalesce(k.amount, 0)
+    and (p_organization_ids is null or b.org_id = any(p_organization_ids));
+
+  return query
+  select
+    'carry_is_below_what_the_books_show', c.organization_id,
+    c.debit_line || ' to ' || c.credit_line, 'below 0.0001', private.figure(c.carry_usd)
+  from accounting.rounding_carries as c
+  where abs(c.carry_usd) >= 0.0001
+    and (p_organization_ids is null or c.organization_id = any(p_organization_ids));
+
+  -- What was posted for a day is its usage, or, where more has landed since, what had landed a day
+  -- before it was posted, at least.
+  return query
+  select
+    v.check_name, d.organization_id, 'day ' || d.day::text, private.figure(v.expected),
+    private.figure(v.actual)
+  from accounting.provider_cost_days as d
+  inner join tenancy.organizations as o on o.id = d.organization_id
+  cross join lateral (
+    select
+      coalesce(sum(l.cost), 0) as usage_usd,
+      coalesce(sum(private.provider_cost(l)), 0) as cost_usd,
+      coalesce(sum(l.cost) filter (where l.settled_at < d.posted_at - interval '1 day'), 0)
+        as landed_usd
+    from public.ai_usage_ledger as l
+    where l.organization_id = d.organization_id
+      and l.id >= private.uuid_v7_floor(d.day::timestamp at time zone o.time_zone)
+      and l.id < private.uuid_v7_floor((d.day + 1)::timestamp at time zone o.time_zone)
+  ) as u
+  cross join lateral (
+    values
+    (
+      'provider_cost_is_of_its_usage',
+      case
+        when d.usage_usd = u.usage_usd then u.cost_usd else least(d.cost_usd, u.cost_usd)
+      end,
+      d.cost_usd::numeric
+    ),
+    (
+      'usage_of_a_posted_day_is_posted',
+      least(greatest(d.usage_usd, u.landed_usd), u.usage_usd),
+      d.usage_usd::numeric
+    )
+  ) as v (check_name, expected, actual)
+  where v.expected <> v.actual
+    and (p_organization_ids is null or d.organization_id = any(p_organization_ids));
+end
+$$;
+
+comment on function private.verify_billing_posts(uuid[]) is
+  'Checks between billing, usage and the books, for audit.verify_integrity.';
 
 -- sql/accounting/approval_integrity.sql
 
@@ -5348,3 +6472,104 @@ private.decide_proposal(uuid, text, text, text, text, text),
 accounting.approve_proposal(uuid, text, text, text, text),
 accounting.reject_proposal(uuid, text, text, text, text)
 to authenticated, service_role, app_user, tallystick_writer;
+
+-- sql/accounting/billing_access.sql
+
+-- Who sees what billing posts and where it is booked. Nobody writes it but the functions.
+
+revoke all on table
+accounting.account_map, accounting.rounding_carries, accounting.provider_cost_days,
+private.billing_flows
+from public, anon, authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
+
+alter table accounting.account_map enable row level security;
+alter table accounting.rounding_carries enable row level security;
+alter table accounting.provider_cost_days enable row level security;
+
+grant select on table
+accounting.account_map, accounting.rounding_carries, accounting.provider_cost_days
+to authenticated, service_role, app_user, tallystick_reader, tallystick_writer;
+
+-- What verify_integrity reads with the caller's rights.
+grant select on table private.billing_flows to service_role, app_user, tallystick_writer;
+
+create policy account_map_select_member on accounting.account_map
+for select to authenticated
+using (
+  organization_id = any(
+    (select private.member_organization_ids(array['owner', 'admin', 'finance']))::uuid[]
+  )
+);
+create policy account_map_select_trusted on accounting.account_map
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+
+create policy rounding_carries_select_member on accounting.rounding_carries
+for select to authenticated
+using (
+  organization_id = any(
+    (select private.member_organization_ids(array['owner', 'admin', 'finance']))::uuid[]
+  )
+);
+create policy rounding_carries_select_trusted on accounting.rounding_carries
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+
+create policy provider_cost_days_select_member on accounting.provider_cost_days
+for select to authenticated
+using (
+  organization_id = any(
+    (select private.member_organization_ids(array['owner', 'admin', 'finance']))::uuid[]
+  )
+);
+create policy provider_cost_days_select_trusted on accounting.provider_cost_days
+for select to app_user, service_role, tallystick_reader, tallystick_writer using (true);
+
+revoke execute on function
+private.book_lines(),
+private.open_account_map(uuid),
+private.set_account_map(uuid, text, text, text, text),
+accounting.set_account_map(uuid, text, text, text, text),
+accounting.get_account_map(uuid),
+private.split_total(numeric[]),
+private.round_flows(uuid, private.flow[]),
+private.legs_of_flows(uuid, private.flow[]),
+private.post_flows(uuid, text, date, date, text, text, private.flow[]),
+private.post_billing(uuid, uuid, text),
+private.kept_lines(uuid[]),
+accounting.post_history(uuid),
+private.provider_cost(public.ai_usage_ledger),
+private.post_provider_day(uuid, date),
+private.unposted_days(uuid),
+private.post_provider_days(uuid, date[]),
+accounting.post_provider_cost(uuid, date),
+private.verify_billing_posts(uuid[])
+from public, anon, authenticated, service_role;
+
+-- Members with an eye on money, and server roles. The core asks for the role itself.
+grant execute on function
+private.set_account_map(uuid, text, text, text, text),
+accounting.set_account_map(uuid, text, text, text, text),
+accounting.get_account_map(uuid),
+private.book_lines()
+to authenticated, service_role, app_user, tallystick_writer;
+
+-- What verify_integrity reads with the caller's rights.
+grant execute on function
+private.kept_lines(uuid[]),
+private.pinned_price(uuid, uuid, uuid),
+private.provider_cost(public.ai_usage_ledger),
+private.verify_billing_posts(uuid[])
+to service_role, app_user, tallystick_writer;
+
+-- Operators.
+grant execute on function
+accounting.post_history(uuid),
+accounting.post_provider_cost(uuid, date)
+to service_role;
+
+-- What moved before the books were kept.
+do $$
+begin
+  perform accounting.post_history();
+  set constraints all immediate;
+end
+$$;

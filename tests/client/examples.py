@@ -471,6 +471,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "correlation_id": "daily",
         "actor": "zoe",
     },
+    "get_account_map": {"organization_id": ORGANIZATION},
+    "set_account_map": {
+        "organization_id": ORGANIZATION,
+        "line": "cash",
+        "account_id": "bank",
+        "correlation_id": "setup",
+        "actor": "zoe",
+    },
+    "post_provider_cost": {"organization_id": ORGANIZATION, "day": date(2026, 1, 31)},
+    "post_history": {"organization_id": ORGANIZATION},
     "close_period": {
         "organization_id": ORGANIZATION,
         "period_key": "2026-01",

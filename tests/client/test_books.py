@@ -199,3 +199,26 @@ def test_an_account_keeps_its_type(client: Client, books: UUID) -> None:
     post(client, books, "1")
     with pytest.raises(AppendOnly):
         client.set_account(books, "4000", "Sales", "equity")
+
+
+def test_where_billing_is_booked(client: Client, books: UUID) -> None:
+    before = {line.line: line for line in client.get_account_map(books)}
+    assert before["cash"].account_id is None
+    assert before["cash"].account_type == "asset"
+    mapped = client.set_account_map(books, "cash", "bank", actor="controller")
+    assert (mapped.line, mapped.account_id, mapped.entity_id) == ("cash", "bank", "entity-default")
+    with pytest.raises(InvalidArgument):
+        client.set_account_map(books, "cash", "sales")
+    with pytest.raises(UnknownId):
+        client.set_account_map(books, "cash", "nowhere")
+    client.purchase_credits(books, Decimal("10.00004"), "payment")
+    after = {line.line: line for line in client.get_account_map(books)}
+    assert (after["cash"].code, after["cash"].name) == ("1010", "Bank")
+    assert after["revenue"].account_id == "billing:revenue"
+    balances = {line.account_id: line.closing_balance for line in client.trial_balance(books)}
+    assert balances["bank"] == -balances["billing:customer_credits"] == Decimal(10)
+    assert client.post_history(organization_id=books) == 0
+    assert client.post_provider_cost(organization_id=books, day=JANUARY) == 0
+    assert client.post_provider_cost(organization_id=books) == 0
+    with pytest.raises(InvalidArgument):
+        client.post_provider_cost(organization_id=books, day=date(2999, 1, 1))

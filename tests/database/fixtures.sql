@@ -354,5 +354,7 @@ begin
   perform accounting.set_obligation(
     p_organization_id, 'lease', 'Rent', 'monthly', 3, '2026-01-31', 'rent'
   );
+  perform accounting.set_account_map(p_organization_id, 'cash', 'cash');
+  perform accounting.post_provider_cost(p_organization_id, '2020-01-01');
 end
 $$;

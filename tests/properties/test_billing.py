@@ -5,6 +5,7 @@ that must agree is compared from raw rows, and audit.verify_integrity() agrees w
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -428,6 +429,34 @@ class Billing(RuleBasedStateMachine):
         assert expired == "00000"
         for function in ("billing.close_draws", "billing.expire_credits"):
             assert self.ask(caller, function, org_id=self.organization)[0] == "00000"
+        posted = {"organization_id": self.organization}
+        assert self.ask(caller, "accounting.post_provider_cost", **posted)[0] == "00000"
+        assert self.ask(caller, "accounting.post_provider_cost", **posted)[1][0] == 0
+        assert self.ask(caller, "accounting.post_history", **posted)[1][0] == 0
+
+    @rule(caller=who, how=st.sampled_from(["close", "reopen"]))
+    def move_month(self, caller: int, how: str) -> None:
+        """Whatever billing does goes on: it is booked in the next month that is open."""
+        code, answer = self.ask(
+            caller, f"accounting.{how}_period",
+            organization_id=self.organization, period_key=f"{self.now:%Y-%m}", correlation_id="c",
+        )  # fmt: skip
+        assert (code, answer.status) == ("00000", "ok")
+
+    @rule(caller=who, line=st.sampled_from(["revenue", "late_usage"]), number=st.integers(0, 1))
+    def map_line(self, caller: int, line: str, number: int) -> None:
+        account = f"income {number}"
+        of = {"organization_id": self.organization, "account_id": account}
+        opened = self.ask(
+            caller,
+            "accounting.set_account",
+            code=account,
+            name=account,
+            account_type="income",
+            **of,
+        )
+        assert opened[0] == "00000"
+        assert self.ask(caller, "accounting.set_account_map", line=line, **of)[0] == "00000"
 
     # What must hold -----------------------------------------------------------------------------
 
@@ -446,6 +475,57 @@ class Billing(RuleBasedStateMachine):
         for run in {each.run_id for each in ledger if each.run_id}:
             of_run = [s for each, s in zip(ledger, signed, strict=True) if each.run_id == run]
             assert sum(of_run, Decimal(0)) <= 0  # refunds are within charges
+
+    @invariant()
+    def every_movement_is_in_the_books(self) -> None:
+        kept: dict[str, Decimal] = defaultdict(Decimal)
+        for line in self.rows(
+            "select memo as line, sum(amount) as amount from accounting.ledger_postings"
+            " where organization_id = %(org)s group by memo"
+        ):
+            kept[line.line] += line.amount
+        assert sum(kept.values()) == 0
+        for carry in self.rows(
+            "select * from accounting.rounding_carries where organization_id = %(org)s"
+        ):
+            assert abs(carry.carry_usd) < Decimal("0.0001")
+            kept[carry.debit_line] += carry.carry_usd
+            kept[carry.credit_line] -= carry.carry_usd
+        # Their costs are compared by verify_integrity: usage may have landed since.
+        assert kept.pop("provider_cost", Decimal(0)) == -kept.pop("accounts_payable", Decimal(0))
+        assert {line: amount for line, amount in kept.items() if amount} == {
+            line: amount for line, amount in self.said_by_billing().items() if amount
+        }
+
+    def said_by_billing(self) -> dict[str, Decimal]:
+        """Return each line of the books as the rows of billing have it, above 0 debit."""
+        said: dict[str, Decimal] = defaultdict(Decimal)
+        for moved in self.rows(
+            """
+            select l.*, m.change_usd, g.kind, l.idempotency_key is null as is_unnamed,
+              l.idempotency_key like 'tallystick:%%' as is_ours
+            from billing.billing_ledger as l
+            inner join billing.grant_movements as m
+              on m.org_id = l.org_id and m.billing_ledger_id = l.id
+            inner join billing.credit_grants as g on g.org_id = m.org_id and g.id = m.grant_id
+            where l.org_id = %(org)s
+            """
+        ):
+            is_owed = moved.kind in ("purchase", "adjustment")
+            is_used = moved.transaction_type in ("charge", "refund") or moved.is_ours
+            said["customer_credits"] -= moved.change_usd if is_owed else 0
+            said["promo_expense"] -= moved.change_usd if is_used and not is_owed else 0
+            if moved.transaction_type == "credit_purchase":
+                said["cash"] += moved.change_usd
+            elif moved.transaction_type in ("charge", "refund"):
+                said["revenue"] += moved.change_usd
+            elif moved.transaction_type == "adjustment" and (is_used or is_owed):
+                line = "late_usage" if is_used else "breakage" if moved.is_unnamed else "adjustment"
+                said[line] += moved.change_usd
+        for owed in self.rows("select * from billing.receivables where org_id = %(org)s"):
+            said["receivable"] += owed.outstanding_usd
+            said["revenue"] -= owed.outstanding_usd
+        return said
 
     @invariant()
     def the_oldest_is_collected_first(self) -> None:

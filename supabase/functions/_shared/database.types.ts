@@ -9,6 +9,37 @@ export type Json =
 export type Database = {
   accounting: {
     Tables: {
+      account_map: {
+        Row: {
+          account_id: string
+          entity_id: string
+          line: string
+          organization_id: string
+          updated_at: string
+        }
+        Insert: {
+          account_id: string
+          entity_id?: string
+          line: string
+          organization_id: string
+          updated_at?: string
+        }
+        Update: {
+          account_id?: string
+          entity_id?: string
+          line?: string
+          organization_id?: string
+          updated_at?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: "account_map_account_fkey"
+            columns: ["organization_id", "entity_id", "account_id"]
+            referencedRelation: "accounts"
+            referencedColumns: ["organization_id", "entity_id", "account_id"]
+          },
+        ]
+      }
       accounting_periods: {
         Row: {
           actor_id: string | null
@@ -590,6 +621,64 @@ export type Database = {
           },
         ]
       }
+      provider_cost_days: {
+        Row: {
+          cost_usd: number
+          day: string
+          organization_id: string
+          posted_at: string
+          posting_count: number
+          usage_usd: number
+        }
+        Insert: {
+          cost_usd?: number
+          day: string
+          organization_id: string
+          posted_at: string
+          posting_count?: number
+          usage_usd?: number
+        }
+        Update: {
+          cost_usd?: number
+          day?: string
+          organization_id?: string
+          posted_at?: string
+          posting_count?: number
+          usage_usd?: number
+        }
+        Relationships: []
+      }
+      rounding_carries: {
+        Row: {
+          carry_usd: number
+          credit_line: string
+          debit_line: string
+          entity_id: string
+          organization_id: string
+        }
+        Insert: {
+          carry_usd?: number
+          credit_line: string
+          debit_line: string
+          entity_id?: string
+          organization_id: string
+        }
+        Update: {
+          carry_usd?: number
+          credit_line?: string
+          debit_line?: string
+          entity_id?: string
+          organization_id?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: "rounding_carries_entity_fkey"
+            columns: ["organization_id", "entity_id"]
+            referencedRelation: "entities"
+            referencedColumns: ["organization_id", "entity_id"]
+          },
+        ]
+      }
     }
     Views: {
       [_ in never]: never
@@ -675,6 +764,16 @@ export type Database = {
           isSetofReturn: true
         }
       }
+      get_account_map: {
+        Args: { p_organization_id: string }
+        Returns: Database["accounting"]["CompositeTypes"]["account_map_line"][]
+        SetofOptions: {
+          from: "*"
+          to: "account_map_line"
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
       income_statement: {
         Args: {
           p_entity_id?: string
@@ -705,6 +804,11 @@ export type Database = {
           isOneToOne: true
           isSetofReturn: false
         }
+      }
+      post_history: { Args: { p_organization_id?: string }; Returns: number }
+      post_provider_cost: {
+        Args: { p_day?: string; p_organization_id?: string }
+        Returns: number
       }
       record_balance_snapshot: {
         Args: {
@@ -876,6 +980,28 @@ export type Database = {
           isSetofReturn: false
         }
       }
+      set_account_map: {
+        Args: {
+          p_account_id: string
+          p_actor?: string
+          p_correlation_id?: string
+          p_line: string
+          p_organization_id: string
+        }
+        Returns: {
+          account_id: string
+          entity_id: string
+          line: string
+          organization_id: string
+          updated_at: string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "account_map"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
       set_entity: {
         Args: {
           p_actor?: string
@@ -1018,6 +1144,14 @@ export type Database = {
         currency: string | null
         amount: string | null
         running_balance: string | null
+      }
+      account_map_line: {
+        line: string | null
+        posted_for: string | null
+        account_id: string | null
+        code: string | null
+        name: string | null
+        account_type: string | null
       }
       approval_outcome: {
         proposal_id: string | null

@@ -1,6 +1,6 @@
 -- Whoever owns the tables can break anything: every check is broken once, and named.
 begin;
-select plan(123);
+select plan(134);
 
 insert into tenancy.organizations (id, name, time_zone) values
 ('a0000000-0000-4000-8000-000000000000', 'Acme', 'Asia/Kathmandu'),
@@ -374,7 +374,7 @@ select pg_temp.bills(
 select pg_temp.bills(
   $$update billing.billing_ledger set amount_usd = amount_usd + 0.000000000001
     where org_id = 'd0000000-0000-4000-8000-000000000000' and amount_usd = 100$$,
-  array['balance_equals_ledger', 'movement_is_of_grants'], 'a purchase that grew'
+  array['balance_equals_ledger', 'cash_is_what_was_paid', 'movement_is_of_grants'], 'a purchase that grew'
 );
 select pg_temp.bills(
   $$update billing.credit_balance_history as h
@@ -410,7 +410,9 @@ select pg_temp.bills(
 select pg_temp.bills(
   $$update billing.credit_grants set remaining_usd = remaining_usd - 0.000000000001
     where org_id = 'd0000000-0000-4000-8000-000000000000' and amount_usd = 100$$,
-  array['balance_equals_grants', 'grant_is_what_moved'], 'a grant that shrank'
+  array[
+    'balance_equals_grants', 'customer_credits_are_what_is_left', 'grant_is_what_moved'
+  ], 'a grant that shrank'
 );
 select pg_temp.bills(
   $$update billing.credit_grants set amount_usd = amount_usd + 1
@@ -420,7 +422,10 @@ select pg_temp.bills(
 select pg_temp.bills(
   $$update billing.grant_movements set change_usd = change_usd + 0.000000000001
     where change_usd = 100$$,
-  array['grant_is_its_first_movement', 'grant_is_what_moved', 'movement_is_of_grants'],
+  array[
+    'books_and_carries_are_the_ledger', 'grant_is_its_first_movement', 'grant_is_what_moved',
+    'movement_is_of_grants'
+  ],
   'a part of a movement that grew'
 );
 select pg_temp.bills(
@@ -524,8 +529,11 @@ from (
 select pg_temp.bills(
   $$update billing.billing_ledger set amount_usd = amount_usd + 1
     from billed where run_id = refunded and reason = 'token_reconciliation_overestimate'$$,
-  array['balance_equals_ledger', 'movement_is_of_grants', 'reconciliation_is_what_happened',
-    'refunds_are_within_charges', 'run_is_charged_what_it_used'], 'more refunded than charged'
+  array[
+    'balance_equals_ledger', 'movement_is_of_grants', 'reconciliation_is_what_happened',
+    'refunds_are_within_charges', 'revenue_is_charges_less_refunds_and_owed',
+    'run_is_charged_what_it_used'
+  ], 'more refunded than charged'
 );
 select pg_temp.bills(
   $$update billing.billing_ledger set run_id = null
@@ -547,7 +555,10 @@ select pg_temp.bills(
 select pg_temp.bills(
   $$update billing.receivables set outstanding_usd = outstanding_usd - 0.000000000001
     where outstanding_usd > 0$$,
-  array['receivable_is_collected_or_owed', 'run_is_charged_what_it_used'],
+  array[
+    'receivable_is_collected_or_owed', 'receivable_is_what_is_owed',
+    'revenue_is_charges_less_refunds_and_owed', 'run_is_charged_what_it_used'
+  ],
   'a debt that nobody paid'
 );
 select pg_temp.bills(
@@ -571,7 +582,14 @@ select pg_temp.bills(
   array['movement_left_an_event'], 'an event that was deleted'
 );
 select set_eq(
-  'select check_name from billing_found where check_name <> ''remainder_equals_limit_less_use''',
+  $$select check_name from billing_found
+    where check_name <> 'remainder_equals_limit_less_use'
+      and strpos(
+        (
+          select prosrc from pg_proc
+          where oid = 'private.verify_billing_posts(uuid[])'::regprocedure
+        ), '''' || check_name || ''''
+      ) = 0$$,
   $$select (regexp_matches(
       prosrc, '^ +\(?''([a-z_]+)'', (?:(?:coalesce\()?\w+\.org(?:anization)?_id|t\.\w+)', 'gm'))[1]
     from pg_proc where oid = 'private.verify_billing(uuid[], xid8)'::regprocedure$$,
@@ -848,6 +866,110 @@ select set_eq(
 select is_empty(
   $$select f.* from audit.verify_integrity('f0000000-0000-4000-8000-000000000000') as f$$,
   'and mended again'
+);
+
+-- What billing posts.
+insert into tenancy.organizations (id, name) values
+('f0000000-0000-4000-8000-000000000002', 'Hotel');
+create temp table hotel as select 'f0000000-0000-4000-8000-000000000002'::uuid as org;
+create temp table clock as select private.clock_now() as now;
+select tests.freeze_clock(now - interval '3 days') from clock;
+select tests.buy(org, 1) from hotel;
+create temp table hotel_run as select tests.run(org, 1) as run from hotel;
+select tests.call(run, 2.00003) from hotel_run;
+select billing.reconcile_run(run) from hotel_run;
+select tests.freeze_clock(now) from clock;
+select accounting.post_provider_cost(org) from hotel;
+set constraints all immediate;
+select is_empty(
+  'select f.* from hotel, private.verify_billing_posts(array[org]) as f',
+  'nothing is wrong with what was posted'
+);
+alter table accounting.provider_cost_days disable trigger user;
+alter table accounting.rounding_carries disable trigger user;
+create temp table posts_found (check_name text);
+create function pg_temp.posts(p_break text, p_expected text[], p_description text)
+returns text language plpgsql as $$
+declare
+  v_found text[];
+begin
+  begin
+    execute p_break;
+    select array_agg(distinct f.check_name order by f.check_name) into v_found
+    from hotel, private.verify_billing_posts(array[org]) as f;
+    raise exception using errcode = 'TS000';
+  exception when sqlstate 'TS000' then
+    null;
+  end;
+  insert into posts_found select unnest(v_found);
+  return extensions.is(v_found, p_expected, p_description);
+end
+$$;
+select pg_temp.posts(
+  $$delete from accounting.ledger_postings as p using accounting.ledger_transactions as t
+    where t.transaction_id = p.transaction_id and t.description = 'run_charge'
+      and t.organization_id = (select org from hotel)$$,
+  array[
+    'books_and_carries_are_the_ledger', 'customer_credits_are_what_is_left',
+    'movement_is_in_the_books', 'revenue_is_charges_less_refunds_and_owed'
+  ], 'a movement without its bundle'
+);
+select pg_temp.posts(
+  $$update accounting.ledger_transactions as t set external_id = 'other'
+    where t.description = 'run_charge' and t.organization_id = (select org from hotel)$$,
+  array['movement_is_in_the_books'], 'a bundle of something else'
+);
+select pg_temp.posts(
+  $$update accounting.ledger_postings as p set memo = 'cash'
+    where p.memo = 'receivable' and p.organization_id = (select org from hotel)$$,
+  array[
+    'books_and_carries_are_the_ledger', 'cash_is_what_was_paid', 'movement_is_in_the_books',
+    'receivable_is_what_is_owed'
+  ], 'a posting on another line'
+);
+select pg_temp.posts(
+  $$update accounting.rounding_carries as c set carry_usd = c.carry_usd - 0.00001
+    where c.credit_line = 'revenue' and c.debit_line = 'receivable'
+      and c.organization_id = (select org from hotel)$$,
+  array[
+    'books_and_carries_are_the_ledger', 'receivable_is_what_is_owed',
+    'revenue_is_charges_less_refunds_and_owed'
+  ], 'a carry that is lost'
+);
+select pg_temp.posts(
+  $$update accounting.rounding_carries as c set carry_usd = c.carry_usd + 0.0001
+    where c.debit_line = 'provider_cost' and c.organization_id = (select org from hotel)$$,
+  array['books_and_carries_are_the_ledger', 'carry_is_below_what_the_books_show'],
+  'a carry that the books should show'
+);
+select pg_temp.posts(
+  $$update accounting.provider_cost_days as d set cost_usd = d.cost_usd + 1
+    where d.organization_id = (select org from hotel)$$,
+  array['books_and_carries_are_the_ledger', 'provider_cost_is_of_its_usage'],
+  'a cost that nothing caused'
+);
+select pg_temp.posts(
+  $$update accounting.provider_cost_days as d set usage_usd = d.usage_usd - 1
+    where d.organization_id = (select org from hotel)$$,
+  array['usage_of_a_posted_day_is_posted'], 'usage that was left out'
+);
+select pg_temp.posts(
+  $$update accounting.provider_cost_days as d
+    set usage_usd = d.usage_usd - 1, posted_at = d.posted_at - interval '3 days'
+    where d.organization_id = (select org from hotel)$$,
+  null, 'it may have landed since'
+);
+select pg_temp.posts(
+  $$update accounting.provider_cost_days as d
+    set usage_usd = d.usage_usd + 1, posted_at = d.posted_at - interval '3 days'
+    where d.organization_id = (select org from hotel)$$,
+  array['usage_of_a_posted_day_is_posted'], 'but none that never did'
+);
+select set_eq(
+  'select check_name from posts_found where check_name is not null',
+  $$select (regexp_matches(prosrc, '^ +\(?''([a-z]+(?:_[a-z]+){3,})'',', 'gm'))[1]
+    from pg_proc where oid = 'private.verify_billing_posts(uuid[])'::regprocedure$$,
+  'every check of what was posted was broken'
 );
 
 select * from finish();

@@ -299,7 +299,8 @@ where outcome <> case
     'metering.budget_slots.held_usd', 'pricing.markups.percent',
     'billing.token_reconciliations.variance_pct', 'billing.credit_balance_history.change_usd',
     'billing.grant_movements.change_usd', 'accounting.ledger_postings.amount',
-    'accounting.balance_snapshots.balance', 'accounting.obligations.expected_amount'
+    'accounting.balance_snapshots.balance', 'accounting.obligations.expected_amount',
+    'accounting.rounding_carries.carry_usd'
   ) then 'kept'
   -- Rounds to nothing at its two decimals.
   when amount like '-%' and (
@@ -370,7 +371,8 @@ select set_eq(
     'private.set_budget', 'private.change_budget', 'private.remove_budget', 'private.set_frozen',
     'private.dispute_reconciliation', 'private.set_low_balance',
     'private.allocate_venture_budget', 'private.record_bundle',
-    'private.set_entity', 'private.set_account', 'private.record_balance_snapshot',
+    'private.set_entity', 'private.set_account', 'private.set_account_map',
+    'private.record_balance_snapshot',
     'private.set_obligation', 'private.roll_obligations', 'private.move_period',
     'private.set_policy_rule', 'private.retire_policy_rule', 'private.decide_proposal'
   ],

@@ -126,6 +126,17 @@ from (
   ('private.account_sums',                     '-    x    x      x    -     x'),
   ('private.book_text',                        '-    x    x      x    -     x'),
   ('private.verify_accounting',                '-    -    x      x    -     x'),
+  -- what billing posts
+  ('accounting.get_account_map',               '-    x    x      x    -     x'),
+  ('accounting.set_account_map',               '-    x    x      x    -     x'),
+  ('accounting.post_history',                  '-    -    x      -    -     -'),
+  ('accounting.post_provider_cost',            '-    -    x      -    -     -'),
+  ('private.set_account_map',                  '-    x    x      x    -     x'),
+  ('private.book_lines',                       '-    x    x      x    -     x'),
+  ('private.kept_lines',                       '-    -    x      x    -     x'),
+  ('private.provider_cost',                    '-    -    x      x    -     x'),
+  ('private.pinned_price',                     '-    -    x      x    -     x'),
+  ('private.verify_billing_posts',             '-    -    x      x    -     x'),
   -- what needs approval: owners and admins say, those with an eye on money decide
   ('accounting.set_policy_rule',               '-    x    x      -    -     -'),
   ('accounting.retire_policy_rule',            '-    x    x      -    -     -'),

@@ -681,6 +681,18 @@ $$),
 ('accounting.accounting_periods', $$
   select          home  home  home  none  none  away  no    both  both  both  both  both
 $$),
+('accounting.account_map', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.rounding_carries', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('accounting.provider_cost_days', $$
+  select          home  home  home  none  none  away  no    both  both  both  both  both
+$$),
+('private.billing_flows', $$
+  select          no    no    no    no    no    no    no    both  both  both  no    both
+$$),
 ('accounting.policy_rules', $$
   select          home  home  home  home  home  away  no    both  both  both  both  both
 $$),
