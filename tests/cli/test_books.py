@@ -141,6 +141,22 @@ def test_statements_are_shown(run: Run, books: UUID) -> None:
     assert "Total assets $7.00" in sub
 
 
+def test_where_billing_is_booked_is_shown_and_changed(
+    run: Run, client: Client, books: UUID
+) -> None:
+    shown = text_of(run("books", "map"))
+    assert "What billing posts" in shown
+    assert "cash opened with the first posting (asset) credits that were paid for" in shown
+    changed = text_of(run("books", "map", "cash", "1010", "--by", "controller"))
+    assert "cash 1010 Bank credits that were paid for" in changed
+    client.purchase_credits(books, Decimal(2), "payment")
+    assert "revenue billing:revenue Usage revenue" in text_of(run("books", "map"))
+    assert "credit_purchase $2.00 $2.00 cash tallystick" in text_of(run("books", "ledger", "bank"))
+    assert run("books", "map", "cash").exit_code == 2
+    assert_refused(run("books", "map", "cash", "4000"), "type asset")
+    assert_refused(run("books", "map", "nothing", "1000"), "must be a line")
+
+
 def test_months_are_closed_opened_and_locked(run: Run, client: Client, books: UUID) -> None:
     assert text_of(run("books", "reopen", "2026-01")) == "2026-01 is open."
     assert text_of(run("books", "close", "2026-01", "--by", "zoe")) == "2026-01 is closed."

@@ -200,6 +200,7 @@ def assert_told(result: Result, first: Replay, second: Replay) -> None:
     assert "token reconciliation overestimate" in text
     assert "token reconciliation underestimate" in text
     assert "closing balance" in text
+    assert "The books balance" in text
     # Every call that is counted as held by the agent's cap was, and no other.
     run = first.held.run
     assert 0 < run.count("over workflow cap") < len(run.outcomes)

@@ -12,6 +12,8 @@ from tallystick.cli.run_source import read_reconciliations
 from tallystick.cli.run_table import listing
 from tallystick.cli.statement.command import statement
 from tallystick.client import Client
+from tallystick.figures import usd
+from tallystick.money import total
 from tallystick.organizations import Payer, find_or_create_organization
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from tallystick.models import TrialBalanceLine
     from tallystick.replay.rows import UsageFile, UsageRow
 
 ORGANIZATION = "Demo studio"
@@ -55,9 +58,18 @@ def bill_runs(console: Console, database_url: str, usage: UsageFile) -> None:
             _run(client, payer, plan, rows)
         found = client.runs(payer.id)
         reconciled = read_reconciliations(connection, payer.id, found)
+        balances = client.trial_balance(payer.id)
         connection.commit()
     console.print(listing(payer, found, reconciled, limit=len(found) + 1))
     statement(organization=str(payer.id), database_url=database_url)
+    console.print(_balance(balances))
+
+
+def _balance(lines: Sequence[TrialBalanceLine]) -> str:
+    debited = total([line.debits for line in lines])
+    credited = total([line.credits for line in lines])
+    verdict = "[green]balance" if debited == credited else "[red]do not balance"
+    return f"The books {verdict}[/]: {usd(debited)} debited, {usd(credited)} credited."
 
 
 def _run(client: Client, payer: Payer, plan: _Plan, rows: Sequence[UsageRow]) -> None:

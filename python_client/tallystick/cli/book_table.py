@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tallystick.models import (
         Account,
         AccountLedgerLine,
+        AccountMapLine,
         Entity,
         StatementLine,
         TrialBalanceLine,
@@ -96,6 +97,21 @@ def statement(
                 usd(each.amount),
             )
     return Group(*_heading(payer, entity, title), table)
+
+
+def account_map(payer: Payer, lines: Sequence[AccountMapLine]) -> RenderableType:
+    """Return every line of what billing posts, with its account."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("line", "account", "for"):
+        table.add_column(column, overflow="fold")
+    for each in lines:
+        account = (
+            Text(f"opened with the first posting ({each.account_type})", style="dim")
+            if each.account_id is None
+            else _account(each.code or "", each.name or "", 0)
+        )
+        table.add_row(each.line, account, each.posted_for)
+    return Group(*_heading(payer, None, "What billing posts"), table)
 
 
 def _heading(payer: Payer, entity: Entity | None, title: str) -> list[Text]:

@@ -181,6 +181,31 @@ def balance(
     show(book_table.statement(payer, chosen, f"Balance sheet {when}", lines))
 
 
+@books.command("map")
+def account_map(
+    line: Annotated[
+        str | None, typer.Argument(help="A line of what billing posts.", show_default=False)
+    ] = None,
+    account: Annotated[
+        str | None, typer.Argument(help="Code or id of its account.", show_default=False)
+    ] = None,
+    by: Actor = None,
+    organization: OrganizationName = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show where billing is booked; with a line and an account, book it there from now on."""
+    if (line is None) != (account is None):
+        raise typer.BadParameter("a line goes with an account")
+    with connected(database_url) as connection:
+        payer = chosen_organization(connection, organization)
+        client = Client(connection)
+        if line is not None and account is not None:
+            chosen = chosen_account(connection, payer.id, account)
+            client.set_account_map(payer.id, line, chosen.account_id, actor=by)
+        lines = client.get_account_map(payer.id)
+    show(book_table.account_map(payer, lines))
+
+
 @books.command("close")
 def close(
     month: PeriodKey,
