@@ -30,7 +30,7 @@ def test_a_ledger_is_sealed_and_proves_itself(
     run: Run, client: Client, spent: Organization, database: Database
 ) -> None:
     sealed = text_of(run("audit", "seal"))
-    assert sealed.startswith("Sealed 2 rows. Seal 1: ")  # the purchase, and its event
+    assert sealed.startswith("Sealed 5 rows. Seal 1: ")  # the purchase, its event, its postings
     assert text_of(run("audit", "seal")).startswith("Nothing to seal")
     newest = client.seals()[0]
     assert newest.hash in sealed
