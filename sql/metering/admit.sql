@@ -35,6 +35,7 @@ declare
   v_bound uuid;
   v_now timestamptz;
   v_time timestamptz;
+  v_open_after timestamptz;
   v_gathers boolean := false;
   v_waits boolean := false;
   v_skipped boolean;
@@ -42,16 +43,14 @@ declare
 begin
   loop
     v_now := coalesce(p_still_since, private.clock_now());
+    -- A batch cannot wait for whoever works on its overdue hold: that is open as of its time.
+    v_open_after := case when p_still_since is null then v_now else '-infinity' end;
     v_skipped := false;
     v_needs_approval := false;
     if p_request_id is not null then
       v_bound := private.find_request(v_organization_id, 'authorize', p_request_id, p_content_hash);
       if v_bound is not null then
-        -- A batch cannot wait for whoever works on its overdue hold: that is open as of its time.
-        v_decision := private.present_decision(
-          v_organization_id, v_bound,
-          case when p_still_since is null then v_now else timestamptz '-infinity' end
-        );
+        v_decision := private.present_decision(v_organization_id, v_bound, v_open_after);
         if v_decision.decision is not null then
           return v_decision;
         end if;
@@ -76,9 +75,9 @@ begin
       return v_decision;
     elsif v_coverage.remaining < p_minimum then
       v_decision := private.denied_as_exceeded(v_coverage);
-      -- A call with the same request id may just have taken what is missing.
-      continue when p_request_id is not null and v_bound is distinct from private.find_request(
-        v_organization_id, 'authorize', p_request_id, p_content_hash
+      -- The request itself may just have taken what is missing.
+      continue when private.has_moved(
+        v_organization_id, p_request_id, p_content_hash, v_bound, v_open_after
       );
       return v_decision;
     elsif p_request_id is null and p_minimum = p_hold.held_usd
@@ -160,8 +159,8 @@ begin
       continue when v_decision.decision is null;
       return v_decision;
     elsif v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
-      continue when p_request_id is not null and v_bound is distinct from private.find_request(
-        v_organization_id, 'authorize', p_request_id, p_content_hash
+      continue when private.has_moved(
+        v_organization_id, p_request_id, p_content_hash, v_bound, v_open_after
       );
       return v_decision;
     end if;

@@ -409,3 +409,32 @@ $$;
 
 comment on function private.is_over(uuid, uuid) is
   'True for a hold that is neither open, overdue or not, nor settled.';
+
+-- Whether a request that was bound to p_bound has an answer by now: another call bound its id, or
+-- its overdue hold was settled meanwhile.
+create function private.has_moved(
+  p_organization_id uuid,
+  p_request_id text,
+  p_content_hash text,
+  p_bound uuid,
+  p_open_after timestamptz
+)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_request_id is not null and (
+    p_bound is distinct from private.find_request(
+      p_organization_id, 'authorize', p_request_id, p_content_hash
+    )
+    or p_bound is not null and (
+      private.present_decision(p_organization_id, p_bound, p_open_after)
+    ).decision is not null
+  );
+end
+$$;
+
+comment on function private.has_moved(uuid, text, text, uuid, timestamptz) is
+  'True where a request that was to be decided has an answer by now. Errors: TS409.';

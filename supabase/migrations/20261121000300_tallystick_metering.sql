@@ -2954,6 +2954,35 @@ $$;
 comment on function private.is_over(uuid, uuid) is
   'True for a hold that is neither open, overdue or not, nor settled.';
 
+-- Whether a request that was bound to p_bound has an answer by now: another call bound its id, or
+-- its overdue hold was settled meanwhile.
+create function private.has_moved(
+  p_organization_id uuid,
+  p_request_id text,
+  p_content_hash text,
+  p_bound uuid,
+  p_open_after timestamptz
+)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_request_id is not null and (
+    p_bound is distinct from private.find_request(
+      p_organization_id, 'authorize', p_request_id, p_content_hash
+    )
+    or p_bound is not null and (
+      private.present_decision(p_organization_id, p_bound, p_open_after)
+    ).decision is not null
+  );
+end
+$$;
+
+comment on function private.has_moved(uuid, text, text, uuid, timestamptz) is
+  'True where a request that was to be decided has an answer by now. Errors: TS409.';
+
 -- sql/metering/costing.sql
 
 -- What a call is estimated to cost before it, and what it cost after it.
@@ -3379,6 +3408,7 @@ declare
   v_bound uuid;
   v_now timestamptz;
   v_time timestamptz;
+  v_open_after timestamptz;
   v_gathers boolean := false;
   v_waits boolean := false;
   v_skipped boolean;
@@ -3386,16 +3416,14 @@ declare
 begin
   loop
     v_now := coalesce(p_still_since, private.clock_now());
+    -- A batch cannot wait for whoever works on its overdue hold: that is open as of its time.
+    v_open_after := case when p_still_since is null then v_now else '-infinity' end;
     v_skipped := false;
     v_needs_approval := false;
     if p_request_id is not null then
       v_bound := private.find_request(v_organization_id, 'authorize', p_request_id, p_content_hash);
       if v_bound is not null then
-        -- A batch cannot wait for whoever works on its overdue hold: that is open as of its time.
-        v_decision := private.present_decision(
-          v_organization_id, v_bound,
-          case when p_still_since is null then v_now else timestamptz '-infinity' end
-        );
+        v_decision := private.present_decision(v_organization_id, v_bound, v_open_after);
         if v_decision.decision is not null then
           return v_decision;
         end if;
@@ -3420,9 +3448,9 @@ begin
       return v_decision;
     elsif v_coverage.remaining < p_minimum then
       v_decision := private.denied_as_exceeded(v_coverage);
-      -- A call with the same request id may just have taken what is missing.
-      continue when p_request_id is not null and v_bound is distinct from private.find_request(
-        v_organization_id, 'authorize', p_request_id, p_content_hash
+      -- The request itself may just have taken what is missing.
+      continue when private.has_moved(
+        v_organization_id, p_request_id, p_content_hash, v_bound, v_open_after
       );
       return v_decision;
     elsif p_request_id is null and p_minimum = p_hold.held_usd
@@ -3504,8 +3532,8 @@ begin
       continue when v_decision.decision is null;
       return v_decision;
     elsif v_decision.decision = 'denied' and (not v_skipped or p_still_since is not null) then
-      continue when p_request_id is not null and v_bound is distinct from private.find_request(
-        v_organization_id, 'authorize', p_request_id, p_content_hash
+      continue when private.has_moved(
+        v_organization_id, p_request_id, p_content_hash, v_bound, v_open_after
       );
       return v_decision;
     end if;
@@ -6355,6 +6383,7 @@ private.estimated_cost(private.estimate, bigint, bigint, numeric),
 private.granted(metering.holds, text[], numeric),
 private.present_decision(uuid, uuid, timestamptz),
 private.is_over(uuid, uuid),
+private.has_moved(uuid, text, text, uuid, timestamptz),
 private.admit(metering.holds, numeric, interval, text, text, timestamptz),
 private.assert_expiry(text, interval),
 private.assert_minimum(boolean, numeric, numeric, numeric),

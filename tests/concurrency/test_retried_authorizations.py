@@ -326,6 +326,26 @@ def test_a_retry_waits_for_the_settlement_of_its_overdue_hold(
 
 @SLOTS
 @ENDS
+def test_a_retry_waits_for_the_settlement_that_leaves_nothing(
+    database: Database, slots: int, first_commits: bool
+) -> None:
+    """What its own call has spent is no reason to deny it."""
+    tenant = open_capped(database, "1.00", slots)
+    lost = lose_an_answer(database, tenant)
+    with races.rivals(database) as (settler, retry):
+        settler.do(races.settle, lost, "1.50")
+        waiting = retry.start(races.committed(races.authorize), tenant, "1.00", "request 1")
+        retry.wait_until_blocked(waiting)
+        settler.end(first_commits)
+        decision = waiting.result(races.PATIENCE)
+    if first_commits:
+        assert (decision.decision, decision.usage_id) == ("settled", lost)
+    else:
+        assert decision.decision == "granted"
+
+
+@SLOTS
+@ENDS
 def test_a_retry_waits_for_the_release_of_its_overdue_hold(
     database: Database, slots: int, first_commits: bool
 ) -> None:
