@@ -2695,17 +2695,19 @@ begin
   if v_hold.tags <> '{}' then
     v_hold.tags := private.assert_tags('p_tags', v_hold.tags);
   end if;
-  if p_venture_id is not null and not exists (
-    select from tenancy.ventures as v
-    where v.organization_id = p_organization_id and v.id = p_venture_id
-  ) then
-    perform private.raise_error('TS404', jsonb_build_object('venture_id', p_venture_id));
-  end if;
-  -- Under a profile nobody knows it would escape the share of the one it is meant for.
-  if p_venture_id is not null and v_hold.tags ? 'budget_profile' then
-    perform private.assert_budget_profile(
-      'p_tags.budget_profile', v_hold.tags ->> 'budget_profile'
-    );
+  if p_venture_id is not null then
+    if not exists (
+      select from tenancy.ventures as v
+      where v.organization_id = p_organization_id and v.id = p_venture_id
+    ) then
+      perform private.raise_error('TS404', jsonb_build_object('venture_id', p_venture_id));
+    end if;
+    -- Under a profile nobody knows it would escape the share of the one it is meant for.
+    if v_hold.tags ? 'budget_profile' then
+      perform private.assert_budget_profile(
+        'p_tags.budget_profile', v_hold.tags ->> 'budget_profile'
+      );
+    end if;
   end if;
   return v_hold;
 end
@@ -2910,6 +2912,10 @@ declare
   v_hold metering.holds;
   v_decision metering.spend_decision;
 begin
+  -- What nothing was bound to is looked for nowhere: in the ledger, all partitions would be locked.
+  if p_subject_id is null then
+    return null;
+  end if;
   select * into v_hold
   from metering.holds as h
   where h.organization_id = p_organization_id and h.id = p_subject_id;
