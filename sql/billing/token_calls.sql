@@ -254,6 +254,7 @@ security definer -- writes ledgers and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_run constant billing.run_records := private.find_run(p_run_id, p_org_id);

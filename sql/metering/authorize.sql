@@ -343,6 +343,7 @@ security definer -- takes money from slots and makes holds, which no role may wr
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return private.decide_spend(

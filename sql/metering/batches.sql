@@ -209,6 +209,7 @@ security definer -- takes money from slots and makes holds, which no role may wr
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_items constant jsonb := private.assert_items(p_items);
@@ -441,6 +442,7 @@ security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_organization_id constant uuid := private.assert_id('p_organization_id', p_organization_id);

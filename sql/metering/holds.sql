@@ -60,6 +60,7 @@ security definer -- closes holds and writes counters, which no role may write it
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
@@ -252,6 +253,7 @@ security definer -- takes money from slots and changes holds, which no role may 
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
@@ -435,6 +437,7 @@ volatile
 security definer -- closes holds and writes counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set lock_timeout = '20ms' -- longer than a commit takes, shorter than a transaction left open
 as $$
 declare

@@ -21,6 +21,10 @@
 -- first lock: a list that was read before the change is never spent from.
 --
 -- A denial needs no lock: a snapshot in which the money is not there is an answer.
+--
+-- What callers enter is planned once for all arguments (plan_cache_mode), by indexes alone
+-- (enable_seqscan: a table of holds that is empty most of the time is full of dead rows), and is
+-- never compiled (jit: where only a scan is left, its price would seem to be worth it).
 
 -- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
 -- the name a call gives it and by its listed name, so that no other spelling passes a cap by. A
@@ -114,6 +118,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_coverage private.coverage;
@@ -194,6 +199,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_coverage private.coverage;
@@ -299,6 +305,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return (

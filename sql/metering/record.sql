@@ -23,6 +23,7 @@ security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_usage public.ai_usage_ledger;

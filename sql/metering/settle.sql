@@ -313,6 +313,7 @@ security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return private.settle_spend(p_hold_id, p_usage, p_cost, p_request_id, p_organization_id);

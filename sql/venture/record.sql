@@ -203,6 +203,7 @@ security definer -- writes ledgers and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_row public.venture_token_ledger := private.draft_venture_row(

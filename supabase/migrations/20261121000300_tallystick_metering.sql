@@ -516,6 +516,10 @@ insert into private.partitioned_ledgers (parent) values ('public.ai_usage_ledger
 -- first lock: a list that was read before the change is never spent from.
 --
 -- A denial needs no lock: a snapshot in which the money is not there is an answer.
+--
+-- What callers enter is planned once for all arguments (plan_cache_mode), by indexes alone
+-- (enable_seqscan: a table of holds that is empty most of the time is full of dead rows), and is
+-- never compiled (jit: where only a scan is left, its price would seem to be worth it).
 
 -- The scope keys of a call: by them the budgets that cover it are found. A model may be capped by
 -- the name a call gives it and by its listed name, so that no other spelling passes a cap by. A
@@ -609,6 +613,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_coverage private.coverage;
@@ -689,6 +694,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_coverage private.coverage;
@@ -794,6 +800,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return (
@@ -3902,6 +3909,7 @@ security definer -- takes money from slots and makes holds, which no role may wr
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return private.decide_spend(
@@ -4622,6 +4630,7 @@ security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return private.settle_spend(p_hold_id, p_usage, p_cost, p_request_id, p_organization_id);
@@ -4669,6 +4678,7 @@ security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_usage public.ai_usage_ledger;
@@ -4805,6 +4815,7 @@ security definer -- closes holds and writes counters, which no role may write it
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
@@ -4997,6 +5008,7 @@ security definer -- takes money from slots and changes holds, which no role may 
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_hold_id constant uuid := private.assert_id('p_hold_id', p_hold_id);
@@ -5180,6 +5192,7 @@ volatile
 security definer -- closes holds and writes counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set lock_timeout = '20ms' -- longer than a commit takes, shorter than a transaction left open
 as $$
 declare
@@ -5435,6 +5448,7 @@ security definer -- takes money from slots and makes holds, which no role may wr
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_items constant jsonb := private.assert_items(p_items);
@@ -5667,6 +5681,7 @@ security definer -- writes ledger and counters, which no role may write itself
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_organization_id constant uuid := private.assert_id('p_organization_id', p_organization_id);
