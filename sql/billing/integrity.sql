@@ -317,6 +317,7 @@ begin
         select coalesce(sum(l.amount_usd), 0)
         from billing.billing_ledger as l
         where l.org_id = b.organization_id and l.reason = 'late_usage' and l.run_id is null
+          and starts_with(l.idempotency_key, 'tallystick:') -- no adjustment by hand of that name
       ) + (
         select coalesce(sum(x.amount_usd), 0)
         from billing.receivables as x

@@ -167,6 +167,10 @@ select results_eq(
   'the next movement books that'
 );
 
+-- Whatever an operator calls it, it is no usage --------------------------------------------------
+
+select m.id from bravo, billing.adjust_credits(org, -0.25, 'late_usage', 'late') as m;
+
 select is_empty($$select * from audit.verify_integrity()$$, 'the books agree');
 select * from finish();
 rollback;
