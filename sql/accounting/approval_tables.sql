@@ -218,18 +218,23 @@ comment on column accounting.approval_proposals.decided_at is
 comment on column accounting.approval_proposals.approved_until is
   'Of an approved call of a model: until when its request id may be used to make it.';
 
--- One person, whoever names them: signed in, or named by a server.
+-- One person, whoever names them, and however it is written: signed in, or named by a server.
 create function private.person_of(p_actor_id text)
 returns text
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select lower(regexp_replace(p_actor_id, '^((user|service):)+', ''))
+  select regexp_replace(
+    lower(p_actor_id),
+    '^([\s\u00A0\u2000-\u200F\u3000\uFEFF]|(user|service):)+|[\s\u00A0\u2000-\u200F\u3000\uFEFF]+$',
+    '', 'g'
+  )
 $$;
 
 comment on function private.person_of(text) is
-  'The person an actor id names, however they came: without user: and service:, in lower case.';
+  'The person an actor id names, however they came: without user: and service:, without spaces '
+  'around, in lower case.';
 
 create table accounting.approval_decisions (
   organization_id uuid not null,

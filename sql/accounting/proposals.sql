@@ -257,7 +257,7 @@ comment on function private.replay_proposal(uuid, text, text, text, text) is
   'The response to a request that is a proposal, or null. Errors: TS409 for other content.';
 
 -- How many have to approve a proposal, and whether those whom servers name count, by the policy in
--- force: the rule that decides on it now; where none wants approval any more, the one that did.
+-- force: the rule that decides on it now; where that would let it pass, the one that did not.
 create function private.policy_in_force(p_proposal accounting.approval_proposals)
 returns accounting.policy_rules
 language plpgsql
@@ -272,9 +272,9 @@ declare
     array[v_request ->> 'model', v_request ->> 'listed_model']
   );
 begin
-  if (
-    p_proposal.impact_amount > v_rule.threshold_amount or v_rule.velocity_limit_count is not null
-  ) is not true then
+  if not (
+    private.policy_decision_of(v_rule, p_proposal.impact_amount, private.clock_now())
+  ).needs_approval then
     select * into v_rule
     from accounting.policy_rules as r
     where r.organization_id = p_proposal.organization_id

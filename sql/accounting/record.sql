@@ -95,11 +95,22 @@ begin
   );
   perform private.assert_period(v_period, p_bundle, true);
   perform private.assert_accounts(p_organization_id, p_bundle);
-  v_decision := private.match_policy(
-    p_organization_id, 'record_transaction_bundle', p_bundle.entity_id,
-    p_bundle.transaction_category, p_bundle.risk_band, private.bundle_amount(p_bundle)
-  );
-  if v_period.status = 'locked' and v_decision.needs_approval is not true then
+  v_decision := case
+    when v_period.status = 'locked' then
+      -- It will not pass, so that no rule counts it as what did.
+      private.policy_decision_of(
+        private.find_policy_rule(
+          p_organization_id, 'record_transaction_bundle', p_bundle.entity_id,
+          p_bundle.transaction_category, p_bundle.risk_band
+        ),
+        private.bundle_amount(p_bundle), private.clock_now()
+      )
+    else private.match_policy(
+      p_organization_id, 'record_transaction_bundle', p_bundle.entity_id,
+      p_bundle.transaction_category, p_bundle.risk_band, private.bundle_amount(p_bundle)
+    )
+  end;
+  if v_period.status = 'locked' and not v_decision.needs_approval then
     v_decision.needs_approval := true;
     v_decision.threshold_amount := coalesce(v_decision.threshold_amount, 0);
     v_decision.required_approvals := greatest(v_decision.required_approvals, 1);

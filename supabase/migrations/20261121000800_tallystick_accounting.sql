@@ -592,18 +592,23 @@ comment on column accounting.approval_proposals.decided_at is
 comment on column accounting.approval_proposals.approved_until is
   'Of an approved call of a model: until when its request id may be used to make it.';
 
--- One person, whoever names them: signed in, or named by a server.
+-- One person, whoever names them, and however it is written: signed in, or named by a server.
 create function private.person_of(p_actor_id text)
 returns text
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select lower(regexp_replace(p_actor_id, '^((user|service):)+', ''))
+  select regexp_replace(
+    lower(p_actor_id),
+    '^([\s\u00A0\u2000-\u200F\u3000\uFEFF]|(user|service):)+|[\s\u00A0\u2000-\u200F\u3000\uFEFF]+$',
+    '', 'g'
+  )
 $$;
 
 comment on function private.person_of(text) is
-  'The person an actor id names, however they came: without user: and service:, in lower case.';
+  'The person an actor id names, however they came: without user: and service:, without spaces '
+  'around, in lower case.';
 
 create table accounting.approval_decisions (
   organization_id uuid not null,
@@ -3423,7 +3428,7 @@ comment on function private.replay_proposal(uuid, text, text, text, text) is
   'The response to a request that is a proposal, or null. Errors: TS409 for other content.';
 
 -- How many have to approve a proposal, and whether those whom servers name count, by the policy in
--- force: the rule that decides on it now; where none wants approval any more, the one that did.
+-- force: the rule that decides on it now; where that would let it pass, the one that did not.
 create function private.policy_in_force(p_proposal accounting.approval_proposals)
 returns accounting.policy_rules
 language plpgsql
@@ -3438,9 +3443,9 @@ declare
     array[v_request ->> 'model', v_request ->> 'listed_model']
   );
 begin
-  if (
-    p_proposal.impact_amount > v_rule.threshold_amount or v_rule.velocity_limit_count is not null
-  ) is not true then
+  if not (
+    private.policy_decision_of(v_rule, p_proposal.impact_amount, private.clock_now())
+  ).needs_approval then
     select * into v_rule
     from accounting.policy_rules as r
     where r.organization_id = p_proposal.organization_id
@@ -3636,11 +3641,22 @@ begin
   );
   perform private.assert_period(v_period, p_bundle, true);
   perform private.assert_accounts(p_organization_id, p_bundle);
-  v_decision := private.match_policy(
-    p_organization_id, 'record_transaction_bundle', p_bundle.entity_id,
-    p_bundle.transaction_category, p_bundle.risk_band, private.bundle_amount(p_bundle)
-  );
-  if v_period.status = 'locked' and v_decision.needs_approval is not true then
+  v_decision := case
+    when v_period.status = 'locked' then
+      -- It will not pass, so that no rule counts it as what did.
+      private.policy_decision_of(
+        private.find_policy_rule(
+          p_organization_id, 'record_transaction_bundle', p_bundle.entity_id,
+          p_bundle.transaction_category, p_bundle.risk_band
+        ),
+        private.bundle_amount(p_bundle), private.clock_now()
+      )
+    else private.match_policy(
+      p_organization_id, 'record_transaction_bundle', p_bundle.entity_id,
+      p_bundle.transaction_category, p_bundle.risk_band, private.bundle_amount(p_bundle)
+    )
+  end;
+  if v_period.status = 'locked' and not v_decision.needs_approval then
     v_decision.needs_approval := true;
     v_decision.threshold_amount := coalesce(v_decision.threshold_amount, 0);
     v_decision.required_approvals := greatest(v_decision.required_approvals, 1);

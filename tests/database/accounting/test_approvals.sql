@@ -1,6 +1,6 @@
 -- Bundles that need approval: proposed, approved, rejected, and what stands in their way.
 begin;
-select plan(89);
+select plan(101);
 
 grant app_user, tallystick_writer to current_user;
 select tests.freeze_clock('2026-10-20 12:00:00+00');
@@ -316,6 +316,42 @@ select is((pg_temp.proposal('v2')).status, 'proposed', 'for it was too fast');
 select is(pg_temp.decide('approve', 'owner', 'v2'), 'committed 1/1', 'approved, it is booked');
 select r.rule_id from scene, accounting.retire_policy_rule(org, 'fast') as r;
 
+-- What would let it pass now has no say in how many it takes.
+select r.rule_id from scene, accounting.set_policy_rule(
+  org, 'two', 100, p_tool_name => 'record_transaction_bundle', p_required_approvals => 2
+) as r;
+select is(pg_temp.propose('finance', 'two of two') ->> 'status', 'proposed', 'two are asked for');
+select r.rule_id from scene, accounting.set_policy_rule(
+  org, 'fast', 1000000, p_tool_name => 'record_transaction_bundle', p_velocity_limit_count => 1000,
+  p_velocity_window_seconds => 60, p_allows_asserted => true, p_priority => 0
+) as r;
+select is(
+  pg_temp.decide('approve', 'service_role', 'two of two', 'Zoe'), 'proposed 0/2',
+  'a rule that has seen few enough does not decide for it'
+);
+select is(
+  pg_temp.decide('approve', 'owner', 'two of two'), 'proposed 1/2', 'nor on the number'
+);
+select r.rule_id from scene, accounting.retire_policy_rule(org, 'fast') as r;
+select r.rule_id from scene, accounting.retire_policy_rule(org, 'two') as r;
+
+-- One person, however it is written -----------------------------------------------------------
+
+select r.rule_id from scene, accounting.set_policy_rule(
+  org, 'named', 100, p_tool_name => 'record_transaction_bundle', p_allows_asserted => true
+) as r;
+select is(pg_temp.propose('finance', 'named') ->> 'status', 'proposed', 'proposed by a person');
+select is(
+  pg_temp.decide('approve', 'service_role', 'named', format(names.as_text, finance)),
+  'refused 42501', 'who does not approve it as ' || names.as_text
+)
+from
+  scene,
+  (values
+    ('%s'), ('user:%s'), ('USER:%s'), ('Service: User:%s'), ('%s '), (E'\u00A0%s\u200B\n')
+  ) as names (as_text);
+select r.rule_id from scene, accounting.retire_policy_rule(org, 'named') as r;
+
 -- Periods and accounts ------------------------------------------------------------------------
 
 select r.rule_id from scene, accounting.set_policy_rule(org, 'large', 100, p_tool_name => 'record_transaction_bundle') as r;
@@ -345,6 +381,18 @@ select is(
   'period_locked', 'an override is proposed, however small'
 );
 select is((pg_temp.proposal('override')).matched_rule_id::text, 'large', 'whichever rule it is');
+select r.rule_id from scene, accounting.set_policy_rule(
+  org, 'hourly', 1000000, p_tool_name => 'record_transaction_bundle', p_velocity_limit_count => 1,
+  p_velocity_window_seconds => 3600, p_priority => 0
+) as r;
+select is(
+  pg_temp.propose('finance', 'another', 1, '2026-09-15', '{"override_period_lock": true}') ->> 'reason',
+  'period_locked', 'also where a rule counts what passes'
+);
+select is(
+  pg_temp.propose('finance', 'v3', 1) ->> 'status', 'committed', 'which this did not'
+);
+select r.rule_id from scene, accounting.retire_policy_rule(org, 'hourly') as r;
 select is(
   pg_temp.decide('approve', 'service_role', 'override', 'Zoe'), 'proposed 0/1', 'not for a server to approve'
 );
