@@ -19,8 +19,8 @@ from tallystick.cli.main import app
 from tests.cli.conftest import Run
 from tests.cli.test_budgets import assert_refused, text_of
 
-NASTY = 'Rent\n"1" \\ \x1b[31m; {tag} #x ^y'
-READABLE = NASTY.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
+NASTY = 'Rent\r\n"1\u00a0200" \\ \x1b[31m; {tag} #x ^y 株式会社\u3000山田'
+READABLE = NASTY.replace("\r", "").replace("\x1b", "\N{REPLACEMENT CHARACTER}")
 
 
 @pytest.fixture

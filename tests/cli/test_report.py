@@ -471,7 +471,8 @@ def test_shares(part: str, total: str, shown: str) -> None:
 
 def test_names_are_made_fit_for_a_screen() -> None:
     assert printable("a\x1b[31m\nb\u202e") == "a�[31m�b�"
-    assert printable("Größe 日本") == "Größe 日本"
+    for text in ("Größe 日本", "株式会社　山田", "1 234,50", "co­operate", "👩‍💻"):
+        assert printable(text) == text
     assert shortened("0123456789", 10) == "0123456789"
     assert shortened("0123456789", 5) == "01…89"
     assert [len(shortened("0" * 50, width)) for width in (1, 2, 30)] == [1, 2, 30]

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from tallystick.cli.book_source import EntryLine
+from tallystick.cli.report.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,11 +129,9 @@ def _assertions(names: dict[str, str], lines: Sequence[EntryLine]) -> Iterator[s
 
 
 def _readable(text: str) -> str:
-    """Return a text without what could steer a terminal; lines stay lines."""
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for each in text
-    )
+    """Return a text without what could steer a terminal; lines stay lines, tabs tabs."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
 def _quoted(text: str) -> str:

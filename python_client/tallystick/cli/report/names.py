@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from tallystick.organizations import AnyConnection
 
 _TAIL = 8  # of an id: ids are ordered by time, so those of one day begin alike
+# Control characters, separators of lines, marks that turn the direction of writing, and halves of
+# characters. Foreign spaces and joiners are parts of names and amounts.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _NAMES: Mapping[str, LiteralString] = {
     "workflow": """
@@ -50,8 +54,8 @@ def read_names(
 
 
 def printable(text: str) -> str:
-    """Return a text without what could steer a terminal or spoil a file."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    """Return a text without what could steer a terminal or spoil a file; all else stays itself."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shortened(text: str, width: int) -> str:
