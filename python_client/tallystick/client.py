@@ -315,7 +315,7 @@ class Client:
         Raises:
             UnknownId: no such hold (TS404).
             HoldClosed: it was settled (TS410).
-            PermissionDenied: the hold is another member's (42501).
+            PermissionDenied: the hold is another member's, or a server has claimed it (42501).
         """
         call = calls.release_spend(hold_id, reason=reason, organization_id=organization_id)
         return self._transport.run(call)
@@ -2422,7 +2422,7 @@ class AsyncClient:
         Raises:
             UnknownId: no such hold (TS404).
             HoldClosed: it was settled (TS410).
-            PermissionDenied: the hold is another member's (42501).
+            PermissionDenied: the hold is another member's, or a server has claimed it (42501).
         """
         call = calls.release_spend(hold_id, reason=reason, organization_id=organization_id)
         return await self._transport.run(call)

@@ -196,6 +196,7 @@ class Hold:
         proposal_id: the approved proposal by which it was granted, whose amount it keeps within.
         created_at: when it was granted.
         expires_at: when it ends by itself.
+        claimed_at: when a server first extended it; from then on who made it may not release it.
         closed_at: when it was released or expired; None while it is open.
         reason: why it was released, as stated.
     """
@@ -220,6 +221,7 @@ class Hold:
     tags: Mapping[str, str]
     created_at: datetime
     expires_at: datetime
+    claimed_at: datetime | None
     closed_at: datetime | None
     reason: str | None
 

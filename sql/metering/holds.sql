@@ -1,6 +1,7 @@
 -- Holds after they were granted: released, extended, expired.
 
--- Lets server roles, finance and managers of the organization, and whoever made the hold pass.
+-- Lets server roles, finance and managers of the organization pass, and whoever made the hold as
+-- long as no server works with it: who could free its money during the call would pass every cap.
 create function private.assert_may_release(p_hold metering.holds)
 returns void
 language plpgsql
@@ -14,6 +15,7 @@ begin
     )
     and (
       p_hold.user_id is distinct from auth.uid()
+      or p_hold.claimed_at is not null
       or p_hold.organization_id <> all(private.member_organization_ids())
     ) then
     perform private.raise_error(
@@ -24,7 +26,8 @@ end
 $$;
 
 comment on function private.assert_may_release(metering.holds) is
-  'Refuses a member who neither made the hold nor is owner, admin or finance. Errors: 42501.';
+  'Refuses a member who is neither owner, admin nor finance and did not make the hold, or whose hold '
+  'a server has claimed. Errors: 42501.';
 
 -- Refuses a hold that is not there: TS410 for one that was settled, TS404 for an unknown one.
 create function private.refuse_missing_hold(p_organization_id uuid, p_hold_id uuid)
@@ -140,8 +143,8 @@ $$;
 
 comment on function public.release_spend(uuid, text, uuid) is
   'Gives back what a hold keeps; returns the hold. Again: nothing happens. It may still be settled '
-  'late. For whoever made it, for owners, admins and finance, and for server roles. Errors: 22023, '
-  '42501, TS404, TS410 for a settled hold.';
+  'late. For whoever made it, until a server has claimed it by extend_hold; for owners, admins and '
+  'finance, and for server roles. Errors: 22023, 42501, TS404, TS410 for a settled hold.';
 
 -- Locks an open hold for extension; where p_wait, in one order with all overdue holds, for which
 -- the gather then need not wait.
@@ -382,6 +385,7 @@ begin
       set
         held_usd = h.held_usd + v_additional,
         expires_at = coalesce(v_now + v_expires_in, h.expires_at),
+        claimed_at = coalesce(h.claimed_at, v_now),
         budget_ids = v_hold.budget_ids,
         slots = v_hold.slots,
         config_version = v_hold.config_version
@@ -417,10 +421,11 @@ $$;
 
 comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
   'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US '
-  'dollars, or both, and returns it. A retry with the same p_request_id extends once. For server '
-  'roles. Errors: 22023, TS402 where a budget has not enough left or credits cannot pay for more, '
-  'TS404, TS409, TS410 for a hold that is no longer open, TS423 where the organization or a scope '
-  'is frozen, TS428 where the hold would pass what was approved or needs no approval.';
+  'dollars, or both, and returns it. A retry with the same p_request_id extends once. It is then '
+  'claimed: who made it may not release it any more. For server roles. Errors: 22023, TS402 where '
+  'a budget has not enough left or credits cannot pay for more, TS404, TS409, TS410 for a hold '
+  'that is no longer open, TS423 where the organization or a scope is frozen, TS428 where the hold '
+  'would pass what was approved or needs no approval.';
 
 -- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
 -- for this. Organization by organization, leaving out holds somebody is working on and

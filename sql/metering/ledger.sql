@@ -30,6 +30,7 @@ create table metering.holds (
   day date not null,
   created_at timestamptz not null,
   expires_at timestamptz not null,
+  claimed_at timestamptz,
   closed_at timestamptz,
   reason private.label,
   constraint holds_pkey primary key (organization_id, id)
@@ -85,6 +86,9 @@ comment on column metering.holds.created_at is
 comment on column metering.holds.expires_at is
   'From then on whoever needs the money may take it. Until somebody does, it can still be settled '
   'or extended.';
+comment on column metering.holds.claimed_at is
+  'When a server first extended it, as one does that makes the call: from then on who made the '
+  'hold may not release it, for the money is being spent. Null before.';
 comment on column metering.holds.closed_at is 'When it was released or expired.';
 comment on column metering.holds.reason is 'Why it was released, if stated.';
 

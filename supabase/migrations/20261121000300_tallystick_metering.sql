@@ -232,6 +232,7 @@ create table metering.holds (
   day date not null,
   created_at timestamptz not null,
   expires_at timestamptz not null,
+  claimed_at timestamptz,
   closed_at timestamptz,
   reason private.label,
   constraint holds_pkey primary key (organization_id, id)
@@ -287,6 +288,9 @@ comment on column metering.holds.created_at is
 comment on column metering.holds.expires_at is
   'From then on whoever needs the money may take it. Until somebody does, it can still be settled '
   'or extended.';
+comment on column metering.holds.claimed_at is
+  'When a server first extended it, as one does that makes the call: from then on who made the '
+  'hold may not release it, for the money is being spent. Null before.';
 comment on column metering.holds.closed_at is 'When it was released or expired.';
 comment on column metering.holds.reason is 'Why it was released, if stated.';
 
@@ -4755,7 +4759,8 @@ comment on function public.record_usage_and_increment(
 
 -- Holds after they were granted: released, extended, expired.
 
--- Lets server roles, finance and managers of the organization, and whoever made the hold pass.
+-- Lets server roles, finance and managers of the organization pass, and whoever made the hold as
+-- long as no server works with it: who could free its money during the call would pass every cap.
 create function private.assert_may_release(p_hold metering.holds)
 returns void
 language plpgsql
@@ -4769,6 +4774,7 @@ begin
     )
     and (
       p_hold.user_id is distinct from auth.uid()
+      or p_hold.claimed_at is not null
       or p_hold.organization_id <> all(private.member_organization_ids())
     ) then
     perform private.raise_error(
@@ -4779,7 +4785,8 @@ end
 $$;
 
 comment on function private.assert_may_release(metering.holds) is
-  'Refuses a member who neither made the hold nor is owner, admin or finance. Errors: 42501.';
+  'Refuses a member who is neither owner, admin nor finance and did not make the hold, or whose hold '
+  'a server has claimed. Errors: 42501.';
 
 -- Refuses a hold that is not there: TS410 for one that was settled, TS404 for an unknown one.
 create function private.refuse_missing_hold(p_organization_id uuid, p_hold_id uuid)
@@ -4895,8 +4902,8 @@ $$;
 
 comment on function public.release_spend(uuid, text, uuid) is
   'Gives back what a hold keeps; returns the hold. Again: nothing happens. It may still be settled '
-  'late. For whoever made it, for owners, admins and finance, and for server roles. Errors: 22023, '
-  '42501, TS404, TS410 for a settled hold.';
+  'late. For whoever made it, until a server has claimed it by extend_hold; for owners, admins and '
+  'finance, and for server roles. Errors: 22023, 42501, TS404, TS410 for a settled hold.';
 
 -- Locks an open hold for extension; where p_wait, in one order with all overdue holds, for which
 -- the gather then need not wait.
@@ -5137,6 +5144,7 @@ begin
       set
         held_usd = h.held_usd + v_additional,
         expires_at = coalesce(v_now + v_expires_in, h.expires_at),
+        claimed_at = coalesce(h.claimed_at, v_now),
         budget_ids = v_hold.budget_ids,
         slots = v_hold.slots,
         config_version = v_hold.config_version
@@ -5172,10 +5180,11 @@ $$;
 
 comment on function public.extend_hold(uuid, interval, numeric, text, uuid) is
   'Gives an open hold p_expires_in from now (at most 24 hours), p_additional_cost more US '
-  'dollars, or both, and returns it. A retry with the same p_request_id extends once. For server '
-  'roles. Errors: 22023, TS402 where a budget has not enough left or credits cannot pay for more, '
-  'TS404, TS409, TS410 for a hold that is no longer open, TS423 where the organization or a scope '
-  'is frozen, TS428 where the hold would pass what was approved or needs no approval.';
+  'dollars, or both, and returns it. A retry with the same p_request_id extends once. It is then '
+  'claimed: who made it may not release it any more. For server roles. Errors: 22023, TS402 where '
+  'a budget has not enough left or credits cannot pay for more, TS404, TS409, TS410 for a hold '
+  'that is no longer open, TS423 where the organization or a scope is frozen, TS428 where the hold '
+  'would pass what was approved or needs no approval.';
 
 -- Frees what overdue holds keep. Housekeeping: whoever needs that money frees it without waiting
 -- for this. Organization by organization, leaving out holds somebody is working on and

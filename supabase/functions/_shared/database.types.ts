@@ -2994,6 +2994,7 @@ export type Database = {
         Row: {
           api_key_id: string | null
           budget_ids: string[]
+          claimed_at: string | null
           closed_at: string | null
           config_version: number
           created_at: string
@@ -3021,6 +3022,7 @@ export type Database = {
         Insert: {
           api_key_id?: string | null
           budget_ids: string[]
+          claimed_at?: string | null
           closed_at?: string | null
           config_version: number
           created_at: string
@@ -3048,6 +3050,7 @@ export type Database = {
         Update: {
           api_key_id?: string | null
           budget_ids?: string[]
+          claimed_at?: string | null
           closed_at?: string | null
           config_version?: number
           created_at?: string

@@ -59,7 +59,7 @@ export async function authorize(
  *
  * The first to extend the hold under this name has it; another states another duration, which is
  * the same name with other content. What the first attempt leaves behind when it dies is over when
- * the hold is.
+ * the hold is. From then on the user may not release the hold either.
  *
  * @throws Refusal 409 `request_in_progress`.
  */

@@ -1,6 +1,6 @@
 -- Who may authorize, estimate, settle, extend, release and expire, and for whom: as real roles.
 begin;
-select plan(48);
+select plan(54);
 
 grant app_user, tallystick_reader, tallystick_writer to current_user;
 create temp table scene as
@@ -200,6 +200,23 @@ from held, lateral (
   ('stranger', unstated, 'TS404', 'to a stranger it does not exist'),
   ('nobody', unstated, 'TS404', 'nor to nobody')
 ) as v (who, hold, outcome, description);
+
+-- A server that makes the call claims the hold.
+select h.id from held, extend_hold(unstated, '10 minutes', p_request_id => 'claim') as h;
+select isnt(h.claimed_at, null, 'a hold that a server extended is claimed')
+from held inner join metering.holds as h on h.id = unstated;
+select is(
+  pg_temp.outcome(v.who, 'select release_spend({hold})', unstated), v.outcome, v.description
+)
+from held, lateral (
+  values
+  ('member', '42501', 'its money is being spent: who made it may no longer release it'),
+  ('colleague', '42501', 'another member may not'),
+  ('finance', 'done', 'finance may release any'),
+  ('owner', 'done', 'an owner may'),
+  ('service_role', 'done', 'the server may')
+) as v (who, outcome, description);
+
 select tests.act_as('service_role');
 delete from tenancy.memberships where user_id = (select id from people where name = 'member');
 reset role;
