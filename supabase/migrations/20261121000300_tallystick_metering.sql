@@ -4785,8 +4785,8 @@ end
 $$;
 
 comment on function private.assert_may_release(metering.holds) is
-  'Refuses a member who is neither owner, admin nor finance and did not make the hold, or whose hold '
-  'a server has claimed. Errors: 42501.';
+  'Refuses a member who is neither owner, admin nor finance and did not make the hold, or whose '
+  'hold a server has claimed. Errors: 42501.';
 
 -- Refuses a hold that is not there: TS410 for one that was settled, TS404 for an unknown one.
 create function private.refuse_missing_hold(p_organization_id uuid, p_hold_id uuid)
