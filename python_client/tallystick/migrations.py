@@ -1,5 +1,6 @@
 """The SQL that travels with the package, and how it gets into a database."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +83,16 @@ def history(connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, str
     return {str(version): str(name) for version, name in rows}
 
 
-def apply(url: str) -> list[str]:
+def apply(url: str, warn: Callable[[str], None] | None = None) -> list[str]:
     """Apply the migrations the database does not have yet and return their names.
 
     Each migration is one transaction together with its row in the history, so a failure leaves
     the earlier ones in place and can be resumed. Whoever applies at the same time waits, then
     finds them done. Applied a second time, nothing happens.
+
+    Args:
+        url: Whose database it is, as its owner.
+        warn: Called with each warning of a migration, a schema that is there already for one.
 
     Raises:
         psycopg.OperationalError: The database cannot be reached.
@@ -97,6 +102,8 @@ def apply(url: str) -> list[str]:
     applied = []
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set client_min_messages = warning")  # "already exists" is no news
+        if warn is not None:
+            connection.add_notice_handler(lambda notice: warn(_in_full(notice)))
         # Lost a race to create it: then it is there, as the winner has committed.
         with suppress(psycopg.errors.UniqueViolation), connection.transaction():
             connection.execute(_HISTORY)
@@ -105,6 +112,11 @@ def apply(url: str) -> list[str]:
                 if _apply_one(connection, migration):
                     applied.append(str(migration))
     return applied
+
+
+def _in_full(notice: psycopg.errors.Diagnostic) -> str:
+    parts = (notice.message_primary, notice.message_detail, notice.message_hint)
+    return ". ".join(part.removesuffix(".") for part in parts if part) + "."
 
 
 def bootstrap(url: str) -> None:

@@ -35,14 +35,9 @@ def find_or_create_organization(connection: AnyConnection, name_or_id: str) -> P
     Raises:
         OrganizationNotFound: an unknown UUID, or a name that several organizations have.
     """
-    found = _organizations(connection, name_or_id)
-    if len(found) > 1:
-        ids = ", ".join(str(payer.id) for payer in found)
-        raise OrganizationNotFound(
-            f"{len(found)} organizations are named {name_or_id!r}; name one by its id: {ids}"
-        )
-    if found:
-        return found[0]
+    found = _organization(connection, name_or_id)
+    if found is not None:
+        return found
     if _as_uuid(name_or_id) is not None:
         raise OrganizationNotFound(f"no organization has the id {name_or_id}")
     created = Client(connection).create_organization(name_or_id)
@@ -55,10 +50,10 @@ def find_organization(connection: AnyConnection, name_or_id: str) -> Payer:
     Raises:
         OrganizationNotFound: none, or several, answer to it.
     """
-    found = _organizations(connection, name_or_id)
-    if len(found) != 1:
-        raise OrganizationNotFound(f"{len(found)} organizations answer to {name_or_id!r}")
-    return found[0]
+    found = _organization(connection, name_or_id)
+    if found is None:
+        raise OrganizationNotFound(f"no organization is named, or has the id, {name_or_id!r}")
+    return found
 
 
 def only_organization(connection: AnyConnection) -> Payer:
@@ -78,14 +73,20 @@ def only_organization(connection: AnyConnection) -> Payer:
     return found[0]
 
 
-def _organizations(connection: AnyConnection, name_or_id: str) -> list[Payer]:
+def _organization(connection: AnyConnection, name_or_id: str) -> Payer | None:
     identifier = _as_uuid(name_or_id)
     with connection.cursor(row_factory=class_row(Payer)) as cursor:
-        return cursor.execute(
+        found = cursor.execute(
             "select id, name, frozen_at is not null as frozen from tenancy.organizations"
             " where id = %s or (%s::uuid is null and name = %s) order by id",
             [identifier, identifier, name_or_id],
         ).fetchall()
+    if len(found) > 1:
+        ids = ", ".join(str(payer.id) for payer in found)
+        raise OrganizationNotFound(
+            f"{len(found)} organizations are named {name_or_id!r}; name one by its id: {ids}"
+        )
+    return found[0] if found else None
 
 
 def _as_uuid(text: str) -> UUID | None:

@@ -195,6 +195,7 @@ def test_what_is_not_there_is_said(
         ["close", "January"],
         ["income", "--month", "2026-13"],
         ["income", "--month", "2026-01", "--from", "2026-01-01"],
+        ["trial-balance", "--from", "2026-03-01", "--to", "2026-01-01"],
         ["balance", "--date", "today"],
         ["export", "--format", "xml"],
     ],

@@ -1,12 +1,16 @@
 """The commands `tallystick credits ...`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from io import StringIO
 
 import psycopg
 import pytest
+from rich.console import Console
 
 from tallystick import Client, Organization
+from tallystick.cli.movement_table import add, grid
+from tallystick.figures import usd
 from tests.cli.conftest import Run
 from tests.cli.test_budgets import assert_refused, text_of
 
@@ -83,6 +87,23 @@ def test_what_is_owed_is_shown_and_collected(run: Run, client: Client, paid: Org
     told = text_of(run("credits", "buy", "10", "--key", "payment-2"))
     assert "Balance $7.00" in told
     assert "Owed" not in text_of(run("credits", "show"))
+
+
+def test_every_digit_is_there_where_the_terminal_is_narrow(
+    client: Client, paid: Organization
+) -> None:
+    """What does not fit folds, but no amount: half of one is another amount."""
+    client.purchase_credits(paid.id, Decimal("123456.123456789012"), "much")
+    movements = client.get_statement(paid.id, date(2026, 2, 1)).movements
+    table = grid(UTC)
+    add(table, movements, UTC)
+    page = StringIO()
+    Console(width=80, file=page).print(table)
+    shown = page.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    for each in movements:
+        assert usd(each.change_usd) in shown
+        assert usd(each.balance_after_usd) in shown
 
 
 def test_adjustments_go_both_ways_and_history_has_the_newest_first(

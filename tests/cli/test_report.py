@@ -360,7 +360,7 @@ def test_a_period_without_spend_says_so_and_has_no_plot(
     ("arguments", "complaint"),
     [
         (("--from", "2026-02-02", "--to", "2026-02-01"), "2026-02-02 is after"),
-        (("--from", "2026-02-11"), "2026-02-11 is after --to 2026-02-10"),
+        (("--from", "2026-02-11"), "2026-02-11 is after today, 2026-02-10"),
         (("--from", "today"), "'today' is not a day"),
         (("--to", "2026-02-30"), "'2026-02-30' is not a day"),
         (("--plot", "report.gif"), "'report.gif' does not end in"),

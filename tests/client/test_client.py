@@ -36,6 +36,27 @@ def spend(
     )
 
 
+@pytest.mark.parametrize("user", ["nobody", None])
+def test_a_database_that_is_not_to_be_had_is_said_at_once(
+    database: Database, user: str | None
+) -> None:
+    """Not after the half minute a pool would try, and not as its PoolTimeout."""
+    url = database.url(user) if user else "postgresql://postgres@127.0.0.1:1/postgres"
+    client = Client(url)
+    with pytest.raises(psycopg.OperationalError) as said:
+        client.budgets(uuid4())
+    assert type(said.value) is psycopg.OperationalError
+    client.close()
+
+    async def ask() -> None:
+        async with AsyncClient(url) as client:
+            await client.budgets(uuid4())
+
+    with pytest.raises(psycopg.OperationalError) as said:
+        asyncio.run(ask())
+    assert type(said.value) is psycopg.OperationalError
+
+
 def test_create_organization(client: Client) -> None:
     created = client.create_organization("Acme", time_zone="Europe/Berlin")
     assert type(created) is Organization

@@ -27,6 +27,16 @@ def test_an_applications_own_tables_survive_untouched(bare_database: Database) -
     assert rows(bare_database) == rows_before
 
 
+def test_a_schema_that_is_there_already_is_told(bare_database: Database) -> None:
+    with bare_database.connect() as connection:
+        connection.execute("create schema billing")
+    told: list[str] = []
+    migrations.apply(bare_database.url(), warn=told.append)
+    (warning,) = told
+    assert warning.startswith("schema billing is there already and will be shared. ")
+    assert "Revoke EXECUTE" in warning
+
+
 def test_nothing_of_ours_in_public_has_a_name_an_application_may_own(database: Database) -> None:
     with database.connect() as connection:
         ours = {

@@ -73,6 +73,8 @@ class EntryLine:
 def month_span(month: str | None, first: date | None, last: date | None) -> Span:
     """Return the span that was typed: a month, or days."""
     if month is None:
+        if first and last and first > last:
+            raise typer.BadParameter(f"--from {first} is after --to {last}")
         return Span(first, last)
     if first is not None or last is not None:
         raise typer.BadParameter("either --month or --from and --to")

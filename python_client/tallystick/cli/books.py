@@ -46,7 +46,10 @@ def _day(text: str) -> date:
 
 
 def _month(text: str) -> str:
-    _day(f"{text}-01")
+    try:
+        date.fromisoformat(f"{text}-01")
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a month such as 2026-01") from error
     return text
 
 

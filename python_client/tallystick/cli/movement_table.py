@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from tallystick.models import CreditMovement, StatementMovement
 
-_TIME_WIDTH, _ID_WIDTH = 16, 36
+_TIME_WIDTH = 16
 
 
 def grid(zone: tzinfo) -> Table:
     """Return a table for movements, as yet empty, that fits 80 columns; times are in a zone."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(f"time ({zone})", width=_TIME_WIDTH, overflow="fold")
-    table.add_column("movement", min_width=_ID_WIDTH, overflow="fold")
+    table.add_column("movement", overflow="fold")
     for name in ("change", "balance"):
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right", no_wrap=True)  # every digit, whatever else folds
     return table
 
 

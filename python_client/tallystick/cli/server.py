@@ -117,7 +117,7 @@ def migrate(
         migrations.bootstrap(database_url)
     else:
         _require_supabase_roles(database_url)
-    _report_applied(migrations.apply(database_url))
+    _report_applied(migrations.apply(database_url, warn=_warn))
 
 
 def uninstall(
@@ -162,6 +162,10 @@ def _report_applied(names: list[str]) -> None:
         typer.echo(f"Applied {name}")
     if not names:
         typer.echo("Schema is up to date.")
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"Warning: {text}", err=True)
 
 
 def _require_supabase_roles(database_url: str) -> None:

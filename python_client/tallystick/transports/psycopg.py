@@ -106,6 +106,8 @@ class PsycopgTransport:
         if isinstance(source, Connection):
             yield source
             return
+        if source.closed:
+            _open(source)
         with source.connection() as connection:
             yield connection
 
@@ -172,7 +174,7 @@ class AsyncPsycopgTransport:
             yield source
             return
         if source.closed:
-            await source.open()  # needs a running loop, so not in the constructor
+            await _open_async(source)  # needs a running loop, so not in the constructor
         async with source.connection() as connection:
             yield connection
 
@@ -186,14 +188,31 @@ class AsyncPsycopgTransport:
 
 def _sync_pool(conninfo: str) -> ConnectionPool[Any]:
     return ConnectionPool(
-        conninfo, kwargs=_CONNECTION_OPTIONS, min_size=1, max_size=_POOL_SIZE, open=True
+        conninfo, kwargs=_CONNECTION_OPTIONS, min_size=1, max_size=_POOL_SIZE, open=False
     )
+
+
+# A pool that reaches no database tries for half a minute, and does not say why. So one connection
+# comes before it, whose error is the caller's at once.
+
+
+def _open(pool: ConnectionPool[Any]) -> None:
+    if isinstance(pool.conninfo, str):
+        Connection.connect(pool.conninfo).close()
+    pool.open()
 
 
 def _async_pool(conninfo: str) -> AsyncConnectionPool[Any]:
     return AsyncConnectionPool(
         conninfo, kwargs=_CONNECTION_OPTIONS, min_size=1, max_size=_POOL_SIZE, open=False
     )
+
+
+async def _open_async(pool: AsyncConnectionPool[Any]) -> None:
+    if isinstance(pool.conninfo, str):
+        connection = await AsyncConnection.connect(pool.conninfo)
+        await connection.close()
+    await pool.open()
 
 
 def _statement(request: Request[T]) -> bytes:

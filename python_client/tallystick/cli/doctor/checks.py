@@ -160,8 +160,8 @@ def scheduler(connection: AnyConnection) -> Iterator[Diagnosis]:
         yield advice(
             "scheduler",
             "pg_cron is not installed: by other means, run private.maintain() daily, and "
-            "metering.expire_holds(), billing.close_draws() and billing.expire_credits() each "
-            "minute",
+            "metering.expire_holds(), billing.close_draws(), billing.expire_credits() and "
+            "audit.seal_ledgers() each minute",
             remedy if cron["is_available"] else None,
         )
         return

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tallystick.cli.console import console
 from tallystick.cli.doctor import checks
-from tallystick.cli.doctor.diagnosis import Diagnosis, advice
+from tallystick.cli.doctor.diagnosis import Diagnosis, unseen
 from tallystick.cli.doctor.slots import judge_slots, watch
 from tallystick.cli.target import DatabaseUrl, connected
 from tallystick.client import Client
@@ -22,7 +22,7 @@ from tallystick.figures import counted
 Connection = psycopg.Connection[tuple[object, ...]]
 Check = Callable[[Connection], Iterator[Diagnosis]]
 
-_STYLES = {"ok": "green", "advice": "yellow", "problem": "bold red"}
+_STYLES = {"ok": "green", "advice": "yellow", "unseen": "yellow", "problem": "bold red"}
 _LEVEL_WIDTH, _SUBJECT_WIDTH, _GAP = 7, 12, 2
 _INDENT = " " * (_LEVEL_WIDTH + _SUBJECT_WIDTH + 2 * _GAP)
 
@@ -77,10 +77,9 @@ def _run(check: Check, connection: Connection) -> Iterator[Diagnosis]:
     try:
         yield from check(connection)
     except psycopg.errors.InsufficientPrivilege as refused:
-        reason = refused.diag.message_primary
-        yield advice(check.__name__, f"this role may not look at it: {reason}")
+        yield unseen(check.__name__, refused.diag.message_primary)
     except PermissionDenied:
-        yield advice(check.__name__, "this role may not look at it")
+        yield unseen(check.__name__, None)
 
 
 def _print(page: Console, diagnosis: Diagnosis) -> None:
@@ -99,4 +98,10 @@ def _print(page: Console, diagnosis: Diagnosis) -> None:
 def _summary(levels: Counter[str]) -> Text:
     if levels["problem"]:
         return Text(f"\n{counted(levels['problem'], 'problem')} to mend.", style=_STYLES["problem"])
+    if levels["unseen"]:
+        missing = counted(levels["unseen"], "check")
+        return Text(
+            f"\nNo problem in what this role may look at; {missing} could not be made.",
+            style=_STYLES["unseen"],
+        )
     return Text("\nNo problem.", style=_STYLES["ok"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["ok", "advice", "problem"]
+Level = Literal["ok", "advice", "unseen", "problem"]
+_UNSEEN = "this role may not look at it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Diagnosis:
     """One thing that was looked at.
 
     Attributes:
-        level: ok; advice: it works and could be better; problem: it must be mended.
+        level: ok; advice: it works and could be better; unseen: this role may not look at it;
+            problem: it must be mended.
         subject: what was looked at, in one word.
         text: what was found.
         remedy: what to type, where something can be done.
@@ -33,6 +35,11 @@ def ok(subject: str, text: str) -> Diagnosis:
 def advice(subject: str, text: str, remedy: str | None = None) -> Diagnosis:
     """Say what could be better."""
     return Diagnosis("advice", subject, text, remedy)
+
+
+def unseen(subject: str, reason: str | None) -> Diagnosis:
+    """Say that this role may not look at it."""
+    return Diagnosis("unseen", subject, ": ".join(filter(None, (_UNSEEN, reason))))
 
 
 def problem(subject: str, text: str, remedy: str | None = None) -> Diagnosis:

@@ -108,7 +108,8 @@ def _period(first: date | None, last: date | None, today: date) -> tuple[date, d
     end = last or today
     start = first or end.replace(day=1)
     if start > end:
-        raise typer.BadParameter(f"--from {start} is after --to {end}")
+        until = f"--to {end}" if last else f"today, {end}"
+        raise typer.BadParameter(f"--from {start} is after {until}")
     return start, end
 
 

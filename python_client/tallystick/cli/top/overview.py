@@ -29,7 +29,7 @@ def overview(board: Board, pace: Pace, rows: int) -> RenderableType:
     shown = places[: max(rows - 1, 1)]
     table = grid(heading("organizations", len(shown), len(places)))
     add_figures(table, "today", "requests", "month", "a minute", "held")
-    table.add_column("tightest budget", no_wrap=True)
+    table.add_column("tightest, used", no_wrap=True)
     for place in shown:
         table.add_row(*_line(board, pace, place))
     return table
