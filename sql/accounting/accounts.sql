@@ -259,7 +259,8 @@ comment on function private.set_account(
 ) is
   'Core of accounting.set_account.';
 
--- What an account is does not change under what was booked on it.
+-- What an account is does not change under what was booked on it, nor under the lines of the
+-- account map that are booked there.
 create function private.keep_account_type()
 returns trigger
 language plpgsql
@@ -267,7 +268,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Locked against postings, whose foreign key holds the row: none comes in between.
+  -- Locked against postings and the account map, which hold the row: none comes in between.
   perform from accounting.accounts as a
   where a.organization_id = old.organization_id and a.account_id = old.account_id
   for update;
@@ -276,6 +277,13 @@ begin
     where p.organization_id = old.organization_id
       and p.entity_id = old.entity_id
       and p.account_id = old.account_id
+  ) or exists (
+    select from accounting.account_map as m
+    inner join private.book_lines() as l on l.line = m.line
+    where m.organization_id = old.organization_id
+      and m.entity_id = old.entity_id
+      and m.account_id = old.account_id
+      and new.account_type <> all(l.account_types)
   ) then
     perform private.raise_error(
       '23001', jsonb_build_object('account_id', old.account_id, 'account_type', old.account_type)
@@ -286,7 +294,8 @@ end
 $$;
 
 comment on function private.keep_account_type() is
-  'Trigger: an account with postings stays of its type. Errors: 23001.';
+  'Trigger: an account with postings stays of its type, and one in the account map of a type that '
+  'its lines take. Errors: 23001.';
 
 create trigger accounts_keep_account_type before update of account_type on accounting.accounts
 for each row when (old.account_type <> new.account_type)
@@ -323,4 +332,5 @@ comment on function accounting.set_account(
   'parent and metadata; returns it. p_account_type: asset, liability, equity, income or expense. '
   'p_account_id: its id, where it should not be made up. For owners, admins, finance and server '
   'roles, which may name p_actor. Errors: 22023, also for a parent below the account, 42501, TS404 '
-  'for an unknown organization, entity or parent, 23001 for another type once it has postings.';
+  'for an unknown organization, entity or parent, 23001 for another type once it has postings, or '
+  'for one that its lines of the account map do not take.';

@@ -1214,7 +1214,8 @@ comment on function private.set_account(
 ) is
   'Core of accounting.set_account.';
 
--- What an account is does not change under what was booked on it.
+-- What an account is does not change under what was booked on it, nor under the lines of the
+-- account map that are booked there.
 create function private.keep_account_type()
 returns trigger
 language plpgsql
@@ -1222,7 +1223,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Locked against postings, whose foreign key holds the row: none comes in between.
+  -- Locked against postings and the account map, which hold the row: none comes in between.
   perform from accounting.accounts as a
   where a.organization_id = old.organization_id and a.account_id = old.account_id
   for update;
@@ -1231,6 +1232,13 @@ begin
     where p.organization_id = old.organization_id
       and p.entity_id = old.entity_id
       and p.account_id = old.account_id
+  ) or exists (
+    select from accounting.account_map as m
+    inner join private.book_lines() as l on l.line = m.line
+    where m.organization_id = old.organization_id
+      and m.entity_id = old.entity_id
+      and m.account_id = old.account_id
+      and new.account_type <> all(l.account_types)
   ) then
     perform private.raise_error(
       '23001', jsonb_build_object('account_id', old.account_id, 'account_type', old.account_type)
@@ -1241,7 +1249,8 @@ end
 $$;
 
 comment on function private.keep_account_type() is
-  'Trigger: an account with postings stays of its type. Errors: 23001.';
+  'Trigger: an account with postings stays of its type, and one in the account map of a type that '
+  'its lines take. Errors: 23001.';
 
 create trigger accounts_keep_account_type before update of account_type on accounting.accounts
 for each row when (old.account_type <> new.account_type)
@@ -1278,7 +1287,8 @@ comment on function accounting.set_account(
   'parent and metadata; returns it. p_account_type: asset, liability, equity, income or expense. '
   'p_account_id: its id, where it should not be made up. For owners, admins, finance and server '
   'roles, which may name p_actor. Errors: 22023, also for a parent below the account, 42501, TS404 '
-  'for an unknown organization, entity or parent, 23001 for another type once it has postings.';
+  'for an unknown organization, entity or parent, 23001 for another type once it has postings, or '
+  'for one that its lines of the account map do not take.';
 
 -- sql/accounting/calendar.sql
 
@@ -4942,6 +4952,8 @@ comment on function private.open_account_map(uuid) is
   'Opens an account for every line of the account map that has none.';
 
 -- The privileged half of accounting.set_account_map.
+--
+-- Locks the account, so that it stays of its type.
 create function private.set_account_map(
   p_organization_id uuid,
   p_line text,
@@ -4973,7 +4985,8 @@ begin
   from accounting.accounts as a
   where a.organization_id = p_organization_id
     and a.entity_id = 'entity-default'
-    and a.account_id = p_account_id;
+    and a.account_id = p_account_id
+  for key share;
   if v_account.account_id is null then
     perform private.raise_error(
       'TS404', jsonb_build_object('account_id', p_account_id, 'entity_id', 'entity-default')
@@ -5938,6 +5951,19 @@ begin
   left join kept as k on k.organization_id = b.org_id and k.line = v.line
   where v.expected <> coalesce(k.amount, 0)
     and (p_organization_ids is null or b.org_id = any(p_organization_ids));
+
+  return query
+  select
+    'line_has_an_account_of_its_type', m.organization_id, 'line ' || m.line,
+    array_to_string(l.account_types, ' or '), a.account_type
+  from accounting.account_map as m
+  inner join private.book_lines() as l on l.line = m.line
+  inner join accounting.accounts as a
+    on a.organization_id = m.organization_id
+    and a.entity_id = m.entity_id
+    and a.account_id = m.account_id
+  where a.account_type <> all(l.account_types)
+    and (p_organization_ids is null or m.organization_id = any(p_organization_ids));
 
   return query
   select
