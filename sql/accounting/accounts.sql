@@ -288,6 +288,15 @@ begin
     perform private.raise_error(
       '23001', jsonb_build_object('account_id', old.account_id, 'account_type', old.account_type)
     );
+  elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    -- A posting does not update the account: one that an older snapshot misses raises nothing.
+    perform private.raise_error(
+      '40001',
+      jsonb_build_object(
+        'account_id', old.account_id,
+        'transaction_isolation', current_setting('transaction_isolation')
+      )
+    );
   end if;
   return new;
 end
@@ -295,7 +304,7 @@ $$;
 
 comment on function private.keep_account_type() is
   'Trigger: an account with postings stays of its type, and one in the account map of a type that '
-  'its lines take. Errors: 23001.';
+  'its lines take. Above READ COMMITTED no type changes. Errors: 23001, 40001.';
 
 create trigger accounts_keep_account_type before update of account_type on accounting.accounts
 for each row when (old.account_type <> new.account_type)
@@ -333,4 +342,5 @@ comment on function accounting.set_account(
   'p_account_id: its id, where it should not be made up. For owners, admins, finance and server '
   'roles, which may name p_actor. Errors: 22023, also for a parent below the account, 42501, TS404 '
   'for an unknown organization, entity or parent, 23001 for another type once it has postings, or '
-  'for one that its lines of the account map do not take.';
+  'for one that its lines of the account map do not take, 40001 for any other type above READ '
+  'COMMITTED, where a posting could be missed.';

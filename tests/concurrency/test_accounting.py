@@ -354,6 +354,26 @@ def test_what_is_booked_on_an_account_keeps_its_type(database: Database, books: 
         assert turned.result(races.PATIENCE) == "23001"
 
 
+@HIGHER
+def test_who_has_an_old_snapshot_changes_no_type_under_a_posting(
+    database: Database, books: UUID, isolation: IsolationLevel
+) -> None:
+    with races.rivals(database, 1, isolation) as (other,):
+        other.do(races.one, "select count(*) from accounting.accounts")
+        with races.session(database) as connection:
+            post(connection, books)
+        assert other.do(races.code_of(retype), books) == "40001"
+        assert other.do(races.code_of(retype), books) == "23001"
+    with races.session(database) as connection:
+        kept = races.one(
+            connection,
+            "select account_type from accounting.accounts"
+            " where organization_id = %s and account_id = 'cash'",
+            books,
+        )
+    assert kept == "asset"
+
+
 @LEVELS
 @pytest.mark.parametrize("first_commits", [True, False], ids=["commit", "rollback"])
 def test_a_line_waits_for_its_account_that_gets_another_type(
