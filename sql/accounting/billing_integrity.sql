@@ -137,8 +137,8 @@ begin
   -- before it was posted, at least.
   return query
   select
-    v.check_name, d.organization_id, 'day ' || d.day::text, private.figure(v.expected),
-    private.figure(v.actual)
+    v.check_name, d.organization_id, 'day ' || to_char(d.day, 'YYYY-MM-DD'),
+    private.figure(v.expected), private.figure(v.actual)
   from accounting.provider_cost_days as d
   inner join tenancy.organizations as o on o.id = d.organization_id
   cross join lateral (

@@ -5545,7 +5545,9 @@ declare
   v_time_zone text;
   v_posted accounting.provider_cost_days;
   v_day accounting.provider_cost_days;
-  v_external_id text := 'provider-cost:' || p_day::text;
+  -- The same wherever the session is, whatever its DateStyle.
+  v_key constant text := 'provider-cost:' || to_char(p_day, 'YYYY-MM-DD');
+  v_external_id text := v_key;
 begin
   select o.time_zone into strict v_time_zone
   from tenancy.organizations as o where o.id = p_organization_id;
@@ -5580,7 +5582,7 @@ begin
     case when v_posted.posting_count = 0 then p_day else private.local_day(v_now, v_time_zone) end,
     p_day,
     case when v_posted.posting_count = 0 then 'provider_cost' else 'late_provider_cost' end,
-    'provider-cost:' || p_day::text,
+    v_key,
     array[
       row('provider_cost', 'accounts_payable', v_day.cost_usd - v_posted.cost_usd)::private.flow
     ]
@@ -5987,8 +5989,8 @@ begin
   -- before it was posted, at least.
   return query
   select
-    v.check_name, d.organization_id, 'day ' || d.day::text, private.figure(v.expected),
-    private.figure(v.actual)
+    v.check_name, d.organization_id, 'day ' || to_char(d.day, 'YYYY-MM-DD'),
+    private.figure(v.expected), private.figure(v.actual)
   from accounting.provider_cost_days as d
   inner join tenancy.organizations as o on o.id = d.organization_id
   cross join lateral (
