@@ -141,8 +141,7 @@ begin
   returning * into v_map;
   perform private.log_change(
     p_organization_id, 'set_account_map', p_correlation_id,
-    jsonb_build_object('line', p_line, 'account_id', p_account_id), to_jsonb(v_map), v_actor,
-    v_started_at
+    jsonb_build_object('line', p_line, 'account_id', p_account_id), v_map, v_actor, v_started_at
   );
   return v_map;
 end

@@ -125,7 +125,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_entity', p_correlation_id,
     jsonb_build_object('code', p_code, 'name', p_name, 'metadata', p_metadata),
-    to_jsonb(v_entity), v_actor, v_started_at
+    v_entity, v_actor, v_started_at
   );
   return v_entity;
 exception
@@ -244,7 +244,7 @@ begin
       'code', p_code, 'name', p_name, 'account_type', p_account_type, 'entity_id', p_entity_id,
       'parent_account_id', p_parent_account_id, 'metadata', p_metadata
     ),
-    to_jsonb(v_account), v_actor, v_started_at
+    v_account, v_actor, v_started_at
   );
   return v_account;
 exception

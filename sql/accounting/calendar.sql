@@ -75,7 +75,7 @@ begin
       'snapshot_date', p_snapshot_date, 'balance', private.book_text(v_snapshot.balance),
       'source_artifact_id', p_source_artifact_id
     ),
-    to_jsonb(v_snapshot), v_actor, v_started_at
+    v_snapshot, v_actor, v_started_at
   );
   return v_snapshot;
 end
@@ -194,7 +194,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_obligation', p_correlation_id,
     to_jsonb(v_obligation) - array['obligation_id', 'created_at', 'updated_at'],
-    to_jsonb(v_obligation), v_actor, v_started_at
+    v_obligation, v_actor, v_started_at
   );
   return v_obligation;
 end
@@ -288,7 +288,7 @@ declare
   v_started_at constant timestamptz := private.clock_now();
   v_actor private.actor;
   v_obligation accounting.obligations;
-  v_rolled jsonb := jsonb_build_array();
+  v_rolled accounting.obligations[] := array[]::accounting.obligations[];
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
   v_actor := private.acting(p_actor);
@@ -307,7 +307,7 @@ begin
     set next_due_date = private.due_date(v_obligation, p_day)
     where o.organization_id = p_organization_id and o.obligation_id = v_obligation.obligation_id
     returning * into v_obligation;
-    v_rolled := v_rolled || to_jsonb(v_obligation);
+    v_rolled := v_rolled || v_obligation;
     return next v_obligation;
   end loop;
   perform private.log_change(

@@ -205,8 +205,13 @@ begin
         jsonb_build_object('entity_id', p_entity_id, 'period_key', p_period_key)
       )
     ),
-    private.canonical_text(to_jsonb(v_answer)), v_actor, v_started_at, v_answer.status,
-    v_answer.error_code
+    private.canonical_text(
+      to_jsonb(v_answer) || jsonb_build_object(
+        'closed_at', private.time_text(v_answer.closed_at),
+        'locked_at', private.time_text(v_answer.locked_at)
+      )
+    ),
+    v_actor, v_started_at, v_answer.status, v_answer.error_code
   );
   return v_answer;
 end

@@ -922,13 +922,14 @@ comment on function private.log_call(
 ) is
   'Writes the event of a governed call: ok, refused, error, replayed or proposed.';
 
--- Tells of a change that has no response of its own: what was asked for, and the row it made.
+-- Tells of a change that has no response of its own: what was asked for, and the row or rows it
+-- made. They are written in UTC, so that they are hashed the same wherever the session is.
 create function private.log_change(
   p_organization_id uuid,
   p_tool_name text,
   p_correlation_id text,
   p_asked jsonb,
-  p_row jsonb,
+  p_made anyelement,
   p_actor private.actor,
   p_started_at timestamptz
 )
@@ -936,20 +937,21 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   perform private.log_call(
     p_organization_id, p_tool_name, coalesce(p_correlation_id, private.uuid_v7()::text),
-    private.content_hash(private.canonical_text(p_asked)), private.canonical_text(p_row),
-    p_actor, p_started_at, 'ok'
+    private.content_hash(private.canonical_text(p_asked)),
+    private.canonical_text(to_jsonb(p_made)), p_actor, p_started_at, 'ok'
   );
 end
 $$;
 
 comment on function private.log_change(
-  uuid, text, text, jsonb, jsonb, private.actor, timestamptz
+  uuid, text, text, jsonb, anyelement, private.actor, timestamptz
 ) is
-  'Writes the event of a governed call that returns the row it made.';
+  'Writes the event of a governed call that returns the row it made, or the array of them.';
 
 -- sql/accounting/accounts.sql
 
@@ -1080,7 +1082,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_entity', p_correlation_id,
     jsonb_build_object('code', p_code, 'name', p_name, 'metadata', p_metadata),
-    to_jsonb(v_entity), v_actor, v_started_at
+    v_entity, v_actor, v_started_at
   );
   return v_entity;
 exception
@@ -1199,7 +1201,7 @@ begin
       'code', p_code, 'name', p_name, 'account_type', p_account_type, 'entity_id', p_entity_id,
       'parent_account_id', p_parent_account_id, 'metadata', p_metadata
     ),
-    to_jsonb(v_account), v_actor, v_started_at
+    v_account, v_actor, v_started_at
   );
   return v_account;
 exception
@@ -1379,7 +1381,7 @@ begin
       'snapshot_date', p_snapshot_date, 'balance', private.book_text(v_snapshot.balance),
       'source_artifact_id', p_source_artifact_id
     ),
-    to_jsonb(v_snapshot), v_actor, v_started_at
+    v_snapshot, v_actor, v_started_at
   );
   return v_snapshot;
 end
@@ -1498,7 +1500,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_obligation', p_correlation_id,
     to_jsonb(v_obligation) - array['obligation_id', 'created_at', 'updated_at'],
-    to_jsonb(v_obligation), v_actor, v_started_at
+    v_obligation, v_actor, v_started_at
   );
   return v_obligation;
 end
@@ -1592,7 +1594,7 @@ declare
   v_started_at constant timestamptz := private.clock_now();
   v_actor private.actor;
   v_obligation accounting.obligations;
-  v_rolled jsonb := jsonb_build_array();
+  v_rolled accounting.obligations[] := array[]::accounting.obligations[];
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
   v_actor := private.acting(p_actor);
@@ -1611,7 +1613,7 @@ begin
     set next_due_date = private.due_date(v_obligation, p_day)
     where o.organization_id = p_organization_id and o.obligation_id = v_obligation.obligation_id
     returning * into v_obligation;
-    v_rolled := v_rolled || to_jsonb(v_obligation);
+    v_rolled := v_rolled || v_obligation;
     return next v_obligation;
   end loop;
   perform private.log_change(
@@ -2350,8 +2352,13 @@ begin
         jsonb_build_object('entity_id', p_entity_id, 'period_key', p_period_key)
       )
     ),
-    private.canonical_text(to_jsonb(v_answer)), v_actor, v_started_at, v_answer.status,
-    v_answer.error_code
+    private.canonical_text(
+      to_jsonb(v_answer) || jsonb_build_object(
+        'closed_at', private.time_text(v_answer.closed_at),
+        'locked_at', private.time_text(v_answer.locked_at)
+      )
+    ),
+    v_actor, v_started_at, v_answer.status, v_answer.error_code
   );
   return v_answer;
 end
@@ -5013,8 +5020,7 @@ begin
   returning * into v_map;
   perform private.log_change(
     p_organization_id, 'set_account_map', p_correlation_id,
-    jsonb_build_object('line', p_line, 'account_id', p_account_id), to_jsonb(v_map), v_actor,
-    v_started_at
+    jsonb_build_object('line', p_line, 'account_id', p_account_id), v_map, v_actor, v_started_at
   );
   return v_map;
 end
@@ -6256,7 +6262,7 @@ private.assert_object(text, jsonb),
 private.book_text(numeric),
 private.refusal(text, text, text, text, text),
 private.log_call(uuid, text, text, text, text, private.actor, timestamptz, text, text, text),
-private.log_change(uuid, text, text, jsonb, jsonb, private.actor, timestamptz),
+private.log_change(uuid, text, text, jsonb, anyelement, private.actor, timestamptz),
 private.open_books(),
 private.lock_forest(uuid),
 private.keep_forest(),
