@@ -1610,7 +1610,9 @@ begin
     for no key update
   loop
     update accounting.obligations as o
-    set next_due_date = private.due_date(v_obligation, p_day)
+    set next_due_date = private.assert_day(
+      'next_due_date', private.due_date(v_obligation, p_day)
+    )
     where o.organization_id = p_organization_id and o.obligation_id = v_obligation.obligation_id
     returning * into v_obligation;
     v_rolled := v_rolled || v_obligation;
@@ -1645,7 +1647,8 @@ comment on function accounting.roll_obligations(uuid, date, text, text) is
   'Sets next_due_date of each active obligation that was due before p_day to the first time from '
   'p_day on that it is due again; returns those. The day of the month is kept over shorter months; '
   'a custom one without interval_days stays. For owners, admins, finance and server roles, which '
-  'may name p_actor. Errors: 22023, 42501, TS404.';
+  'may name p_actor. Errors: 22023, also where one would be due after the year 9999, 42501, '
+  'TS404.';
 
 -- sql/accounting/bundles.sql
 

@@ -1,6 +1,6 @@
 -- record_balance_snapshot, set_obligation, roll_obligations, compare_snapshots.
 begin;
-select plan(47);
+select plan(49);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization() as org;
@@ -161,6 +161,20 @@ from scene cross join (
 select throws_ok(
   format('select accounting.roll_obligations(%L, null)', org), '22023', null, 'rolled to no day'
 ) from scene;
+select (
+  accounting.set_obligation(
+    org, 'far', 'Far', 'custom', 1, '9999-12-01', p_metadata => '{"interval_days": 9999}'
+  )
+).next_due_date
+from scene;
+select throws_ok(
+  format('select accounting.roll_obligations(%L, ''9999-12-31'')', org), '22023', null,
+  'or beyond the calendar'
+) from scene;
+select is(
+  (select next_due_date from accounting.obligations where source_system = 'far'), '9999-12-01',
+  'which moves nothing'
+);
 select results_eq(
   $$select distinct tool_name::text, status from audit.event_log
     where tool_name not in ('set_account', 'set_entity', 'record_transaction_bundle') order by 1$$,
