@@ -1478,7 +1478,7 @@ begin
     perform private.raise_error('TS404', jsonb_build_object('entity_id', v_entity_id));
   end if;
 
-  insert into accounting.obligations (
+  insert into accounting.obligations as o (
     organization_id, entity_id, source_system, name, account_id, cadence, expected_amount,
     variability_flag, next_due_date, due_day, metadata, active
   ) values (
@@ -1488,7 +1488,7 @@ begin
   )
   on conflict (organization_id, source_system, name, account_id)
   do update set
-    entity_id = excluded.entity_id,
+    entity_id = coalesce(p_entity_id, o.entity_id),
     cadence = excluded.cadence,
     expected_amount = excluded.expected_amount,
     variability_flag = excluded.variability_flag,
@@ -1543,9 +1543,10 @@ comment on function accounting.set_obligation(
 ) is
   'States what will be due, US dollars, or restates it: one per source, name and account. '
   'p_cadence: monthly, annual or custom, which comes again after metadata.interval_days where that '
-  'is stated. An ended one is active again, unless p_active is false, which ends it. Returns it. '
-  'For owners, admins, finance and server roles, which may name p_actor. Errors: 22023, '
-  '42501, TS404.';
+  'is stated. p_entity_id null: that of the account or, where there is none, the one it has, at '
+  'first entity-default. An ended one is active again, unless p_active is false, which ends it. '
+  'Returns it. For owners, admins, finance and server roles, which may name p_actor. Errors: '
+  '22023, 42501, TS404.';
 
 -- When an obligation is due next, from p_day on. The day of the month is kept over shorter months.
 create function private.due_date(p_obligation accounting.obligations, p_day date)

@@ -1,6 +1,6 @@
 -- record_balance_snapshot, set_obligation, roll_obligations, compare_snapshots.
 begin;
-select plan(49);
+select plan(50);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization() as org;
@@ -87,6 +87,20 @@ select is(
     select count(distinct o.obligation_id) from scene, generate_series(1, 2), lateral
     accounting.set_obligation(org, 'lease', 'Deposit', 'custom', 1, '2026-01-31') as o
   ), 1::bigint, 'without an account too it is one'
+);
+
+select results_eq(
+  $$select (
+      accounting.set_obligation(
+        org, 'lease', 'Office', 'monthly', n, '2026-01-31', p_entity_id => e.entity
+      )
+    ).entity_id::text
+    from scene
+    cross join (
+      values (1, 'sub'), (2, null), (3, 'entity-default'), (4, null)
+    ) as e (n, entity)$$,
+  array['sub', 'sub', 'entity-default', 'entity-default'],
+  'it stays with its entity until another is named'
 );
 
 -- When it is due again
