@@ -90,6 +90,8 @@ comment on function private.open_account_map(uuid) is
   'Opens an account for every line of the account map that has none.';
 
 -- The privileged half of accounting.set_account_map.
+--
+-- Locks the account, so that it stays of its type.
 create function private.set_account_map(
   p_organization_id uuid,
   p_line text,
@@ -121,7 +123,8 @@ begin
   from accounting.accounts as a
   where a.organization_id = p_organization_id
     and a.entity_id = 'entity-default'
-    and a.account_id = p_account_id;
+    and a.account_id = p_account_id
+  for key share;
   if v_account.account_id is null then
     perform private.raise_error(
       'TS404', jsonb_build_object('account_id', p_account_id, 'entity_id', 'entity-default')
@@ -138,8 +141,7 @@ begin
   returning * into v_map;
   perform private.log_change(
     p_organization_id, 'set_account_map', p_correlation_id,
-    jsonb_build_object('line', p_line, 'account_id', p_account_id), to_jsonb(v_map), v_actor,
-    v_started_at
+    jsonb_build_object('line', p_line, 'account_id', p_account_id), v_map, v_actor, v_started_at
   );
   return v_map;
 end

@@ -125,7 +125,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_entity', p_correlation_id,
     jsonb_build_object('code', p_code, 'name', p_name, 'metadata', p_metadata),
-    to_jsonb(v_entity), v_actor, v_started_at
+    v_entity, v_actor, v_started_at
   );
   return v_entity;
 exception
@@ -244,7 +244,7 @@ begin
       'code', p_code, 'name', p_name, 'account_type', p_account_type, 'entity_id', p_entity_id,
       'parent_account_id', p_parent_account_id, 'metadata', p_metadata
     ),
-    to_jsonb(v_account), v_actor, v_started_at
+    v_account, v_actor, v_started_at
   );
   return v_account;
 exception
@@ -259,7 +259,8 @@ comment on function private.set_account(
 ) is
   'Core of accounting.set_account.';
 
--- What an account is does not change under what was booked on it.
+-- What an account is does not change under what was booked on it, nor under the lines of the
+-- account map that are booked there.
 create function private.keep_account_type()
 returns trigger
 language plpgsql
@@ -267,7 +268,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Locked against postings, whose foreign key holds the row: none comes in between.
+  -- Locked against postings and the account map, which hold the row: none comes in between.
   perform from accounting.accounts as a
   where a.organization_id = old.organization_id and a.account_id = old.account_id
   for update;
@@ -276,9 +277,25 @@ begin
     where p.organization_id = old.organization_id
       and p.entity_id = old.entity_id
       and p.account_id = old.account_id
+  ) or exists (
+    select from accounting.account_map as m
+    inner join private.book_lines() as l on l.line = m.line
+    where m.organization_id = old.organization_id
+      and m.entity_id = old.entity_id
+      and m.account_id = old.account_id
+      and new.account_type <> all(l.account_types)
   ) then
     perform private.raise_error(
       '23001', jsonb_build_object('account_id', old.account_id, 'account_type', old.account_type)
+    );
+  elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    -- A posting does not update the account: one that an older snapshot misses raises nothing.
+    perform private.raise_error(
+      '40001',
+      jsonb_build_object(
+        'account_id', old.account_id,
+        'transaction_isolation', current_setting('transaction_isolation')
+      )
     );
   end if;
   return new;
@@ -286,7 +303,8 @@ end
 $$;
 
 comment on function private.keep_account_type() is
-  'Trigger: an account with postings stays of its type. Errors: 23001.';
+  'Trigger: an account with postings stays of its type, and one in the account map of a type that '
+  'its lines take. Above READ COMMITTED no type changes. Errors: 23001, 40001.';
 
 create trigger accounts_keep_account_type before update of account_type on accounting.accounts
 for each row when (old.account_type <> new.account_type)
@@ -323,4 +341,6 @@ comment on function accounting.set_account(
   'parent and metadata; returns it. p_account_type: asset, liability, equity, income or expense. '
   'p_account_id: its id, where it should not be made up. For owners, admins, finance and server '
   'roles, which may name p_actor. Errors: 22023, also for a parent below the account, 42501, TS404 '
-  'for an unknown organization, entity or parent, 23001 for another type once it has postings.';
+  'for an unknown organization, entity or parent, 23001 for another type once it has postings, or '
+  'for one that its lines of the account map do not take, 40001 for any other type above READ '
+  'COMMITTED, where a posting could be missed.';

@@ -114,6 +114,19 @@ begin
 
   return query
   select
+    'line_has_an_account_of_its_type', m.organization_id, 'line ' || m.line,
+    array_to_string(l.account_types, ' or '), a.account_type
+  from accounting.account_map as m
+  inner join private.book_lines() as l on l.line = m.line
+  inner join accounting.accounts as a
+    on a.organization_id = m.organization_id
+    and a.entity_id = m.entity_id
+    and a.account_id = m.account_id
+  where a.account_type <> all(l.account_types)
+    and (p_organization_ids is null or m.organization_id = any(p_organization_ids));
+
+  return query
+  select
     'carry_is_below_what_the_books_show', c.organization_id,
     c.debit_line || ' to ' || c.credit_line, 'below 0.0001', private.figure(c.carry_usd)
   from accounting.rounding_carries as c
@@ -124,8 +137,8 @@ begin
   -- before it was posted, at least.
   return query
   select
-    v.check_name, d.organization_id, 'day ' || d.day::text, private.figure(v.expected),
-    private.figure(v.actual)
+    v.check_name, d.organization_id, 'day ' || to_char(d.day, 'YYYY-MM-DD'),
+    private.figure(v.expected), private.figure(v.actual)
   from accounting.provider_cost_days as d
   inner join tenancy.organizations as o on o.id = d.organization_id
   cross join lateral (

@@ -474,6 +474,12 @@ begin
   v_bundle.occurred_on := private.day_in(v_facts, 'occurred_on');
   if v_bundle.source_system = 'tallystick' then
     perform private.reject_argument('source_system', 'must not be tallystick, which is the system');
+  elsif v_bundle.source_system = 'reversal'
+    and v_bundle.external_id is distinct from v_bundle.reverses_transaction_id then
+    -- The key of a reversal is kept for it.
+    perform private.reject_argument(
+      'source_system', 'must not be reversal, but where external_id is what is reversed'
+    );
   elsif (v_bundle.description ~ '\S' and length(v_bundle.description) <= 1000) is not true then
     perform private.reject_argument('description', 'must have 1 to 1000 characters');
   end if;

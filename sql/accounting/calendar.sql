@@ -75,7 +75,7 @@ begin
       'snapshot_date', p_snapshot_date, 'balance', private.book_text(v_snapshot.balance),
       'source_artifact_id', p_source_artifact_id
     ),
-    to_jsonb(v_snapshot), v_actor, v_started_at
+    v_snapshot, v_actor, v_started_at
   );
   return v_snapshot;
 end
@@ -172,7 +172,7 @@ begin
     perform private.raise_error('TS404', jsonb_build_object('entity_id', v_entity_id));
   end if;
 
-  insert into accounting.obligations (
+  insert into accounting.obligations as o (
     organization_id, entity_id, source_system, name, account_id, cadence, expected_amount,
     variability_flag, next_due_date, due_day, metadata, active
   ) values (
@@ -182,7 +182,7 @@ begin
   )
   on conflict (organization_id, source_system, name, account_id)
   do update set
-    entity_id = excluded.entity_id,
+    entity_id = coalesce(p_entity_id, o.entity_id),
     cadence = excluded.cadence,
     expected_amount = excluded.expected_amount,
     variability_flag = excluded.variability_flag,
@@ -194,7 +194,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_obligation', p_correlation_id,
     to_jsonb(v_obligation) - array['obligation_id', 'created_at', 'updated_at'],
-    to_jsonb(v_obligation), v_actor, v_started_at
+    v_obligation, v_actor, v_started_at
   );
   return v_obligation;
 end
@@ -237,9 +237,10 @@ comment on function accounting.set_obligation(
 ) is
   'States what will be due, US dollars, or restates it: one per source, name and account. '
   'p_cadence: monthly, annual or custom, which comes again after metadata.interval_days where that '
-  'is stated. An ended one is active again, unless p_active is false, which ends it. Returns it. '
-  'For owners, admins, finance and server roles, which may name p_actor. Errors: 22023, '
-  '42501, TS404.';
+  'is stated. p_entity_id null: that of the account or, where there is none, the one it has, at '
+  'first entity-default. An ended one is active again, unless p_active is false, which ends it. '
+  'Returns it. For owners, admins, finance and server roles, which may name p_actor. Errors: '
+  '22023, 42501, TS404.';
 
 -- When an obligation is due next, from p_day on. The day of the month is kept over shorter months.
 create function private.due_date(p_obligation accounting.obligations, p_day date)
@@ -288,7 +289,7 @@ declare
   v_started_at constant timestamptz := private.clock_now();
   v_actor private.actor;
   v_obligation accounting.obligations;
-  v_rolled jsonb := jsonb_build_array();
+  v_rolled accounting.obligations[] := array[]::accounting.obligations[];
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
   v_actor := private.acting(p_actor);
@@ -304,10 +305,12 @@ begin
     for no key update
   loop
     update accounting.obligations as o
-    set next_due_date = private.due_date(v_obligation, p_day)
+    set next_due_date = private.assert_day(
+      'next_due_date', private.due_date(v_obligation, p_day)
+    )
     where o.organization_id = p_organization_id and o.obligation_id = v_obligation.obligation_id
     returning * into v_obligation;
-    v_rolled := v_rolled || to_jsonb(v_obligation);
+    v_rolled := v_rolled || v_obligation;
     return next v_obligation;
   end loop;
   perform private.log_change(
@@ -339,4 +342,5 @@ comment on function accounting.roll_obligations(uuid, date, text, text) is
   'Sets next_due_date of each active obligation that was due before p_day to the first time from '
   'p_day on that it is due again; returns those. The day of the month is kept over shorter months; '
   'a custom one without interval_days stays. For owners, admins, finance and server roles, which '
-  'may name p_actor. Errors: 22023, 42501, TS404.';
+  'may name p_actor. Errors: 22023, also where one would be due after the year 9999, 42501, '
+  'TS404.';

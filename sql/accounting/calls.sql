@@ -140,13 +140,14 @@ comment on function private.log_call(
 ) is
   'Writes the event of a governed call: ok, refused, error, replayed or proposed.';
 
--- Tells of a change that has no response of its own: what was asked for, and the row it made.
+-- Tells of a change that has no response of its own: what was asked for, and the row or rows it
+-- made. They are written in UTC, so that they are hashed the same wherever the session is.
 create function private.log_change(
   p_organization_id uuid,
   p_tool_name text,
   p_correlation_id text,
   p_asked jsonb,
-  p_row jsonb,
+  p_made anyelement,
   p_actor private.actor,
   p_started_at timestamptz
 )
@@ -154,17 +155,18 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   perform private.log_call(
     p_organization_id, p_tool_name, coalesce(p_correlation_id, private.uuid_v7()::text),
-    private.content_hash(private.canonical_text(p_asked)), private.canonical_text(p_row),
-    p_actor, p_started_at, 'ok'
+    private.content_hash(private.canonical_text(p_asked)),
+    private.canonical_text(to_jsonb(p_made)), p_actor, p_started_at, 'ok'
   );
 end
 $$;
 
 comment on function private.log_change(
-  uuid, text, text, jsonb, jsonb, private.actor, timestamptz
+  uuid, text, text, jsonb, anyelement, private.actor, timestamptz
 ) is
-  'Writes the event of a governed call that returns the row it made.';
+  'Writes the event of a governed call that returns the row it made, or the array of them.';

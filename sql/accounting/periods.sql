@@ -165,6 +165,12 @@ begin
   perform private.assert_text('p_entity_id', p_entity_id);
   if (p_period_key ~ '^[0-9]{4}-(0[1-9]|1[0-2])$' and p_period_key >= '0001') is not true then
     perform private.reject_argument('p_period_key', 'must be a month: YYYY-MM');
+  elsif p_status <> 'open' and p_period_key > (
+    select to_char(private.local_day(v_started_at, o.time_zone), 'YYYY-MM')
+    from tenancy.organizations as o where o.id = p_organization_id
+  ) then
+    -- What comes late finds an open month, and finds it soon.
+    perform private.reject_argument('p_period_key', 'must be a month that has begun');
   end if;
 
   perform private.ensure_period(p_organization_id, p_entity_id, p_period_key);
@@ -205,8 +211,13 @@ begin
         jsonb_build_object('entity_id', p_entity_id, 'period_key', p_period_key)
       )
     ),
-    private.canonical_text(to_jsonb(v_answer)), v_actor, v_started_at, v_answer.status,
-    v_answer.error_code
+    private.canonical_text(
+      to_jsonb(v_answer) || jsonb_build_object(
+        'closed_at', private.time_text(v_answer.closed_at),
+        'locked_at', private.time_text(v_answer.locked_at)
+      )
+    ),
+    v_actor, v_started_at, v_answer.status, v_answer.error_code
   );
   return v_answer;
 end
@@ -235,7 +246,8 @@ $$;
 comment on function accounting.close_period(uuid, text, text, text, text) is
   'Closes a month (YYYY-MM) of an entity: from now on it takes adjusting entries only. Closed '
   'again, nothing changes; a locked one is refused, TS412 in the answer. For owners, admins, '
-  'finance and server roles, which may name p_actor. Errors: 22023, 42501, TS404.';
+  'finance and server roles, which may name p_actor. Errors: 22023, also for a month that has not '
+  'begun in the time zone of the organization, 42501, TS404.';
 
 create function accounting.lock_period(
   p_organization_id uuid,
@@ -257,7 +269,7 @@ $$;
 comment on function accounting.lock_period(uuid, text, text, text, text) is
   'Locks a month (YYYY-MM) of an entity for good: it takes nothing but what overrides the lock and '
   'was approved. For owners, admins, finance and server roles, which may name p_actor. Errors: '
-  '22023, 42501, TS404.';
+  '22023, also for a month that has not begun in the time zone of the organization, 42501, TS404.';
 
 create function accounting.reopen_period(
   p_organization_id uuid,

@@ -41,7 +41,9 @@ declare
   v_time_zone text;
   v_posted accounting.provider_cost_days;
   v_day accounting.provider_cost_days;
-  v_external_id text := 'provider-cost:' || p_day::text;
+  -- The same wherever the session is, whatever its DateStyle.
+  v_key constant text := 'provider-cost:' || to_char(p_day, 'YYYY-MM-DD');
+  v_external_id text := v_key;
 begin
   select o.time_zone into strict v_time_zone
   from tenancy.organizations as o where o.id = p_organization_id;
@@ -76,7 +78,7 @@ begin
     case when v_posted.posting_count = 0 then p_day else private.local_day(v_now, v_time_zone) end,
     p_day,
     case when v_posted.posting_count = 0 then 'provider_cost' else 'late_provider_cost' end,
-    'provider-cost:' || p_day::text,
+    v_key,
     array[
       row('provider_cost', 'accounts_payable', v_day.cost_usd - v_posted.cost_usd)::private.flow
     ]

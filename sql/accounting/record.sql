@@ -212,7 +212,8 @@ comment on function accounting.record_transaction_bundle(uuid, text, text) is
   '(account_id, amount, currency, memo), and where wanted entity_id, is_adjusting_entry, '
   'adjusting_reason_code, override_period_lock, transaction_category, risk_band, '
   'reverses_transaction_id, occurred_on. Amounts are US dollars, above 0 debit, rounded half even '
-  'to 4 decimals, and sum to 0.0000. Returns JSON text with status committed, proposed or refused '
+  'to 4 decimals, and sum to 0.0000. The source_system reversal is kept for the reversal of '
+  'external_id. Returns JSON text with status committed, proposed or refused '
   '(error_code 22023, TS404, TS409, TS412, TS419, TS429); made again, the stored one, byte for '
   'byte. For owners, admins, finance and server roles, which may name p_actor. Errors: 22023 for '
   'a request that says not what it belongs to, 42501, TS404 for an unknown organization.';

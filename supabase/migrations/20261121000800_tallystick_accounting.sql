@@ -927,13 +927,14 @@ comment on function private.log_call(
 ) is
   'Writes the event of a governed call: ok, refused, error, replayed or proposed.';
 
--- Tells of a change that has no response of its own: what was asked for, and the row it made.
+-- Tells of a change that has no response of its own: what was asked for, and the row or rows it
+-- made. They are written in UTC, so that they are hashed the same wherever the session is.
 create function private.log_change(
   p_organization_id uuid,
   p_tool_name text,
   p_correlation_id text,
   p_asked jsonb,
-  p_row jsonb,
+  p_made anyelement,
   p_actor private.actor,
   p_started_at timestamptz
 )
@@ -941,20 +942,21 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   perform private.log_call(
     p_organization_id, p_tool_name, coalesce(p_correlation_id, private.uuid_v7()::text),
-    private.content_hash(private.canonical_text(p_asked)), private.canonical_text(p_row),
-    p_actor, p_started_at, 'ok'
+    private.content_hash(private.canonical_text(p_asked)),
+    private.canonical_text(to_jsonb(p_made)), p_actor, p_started_at, 'ok'
   );
 end
 $$;
 
 comment on function private.log_change(
-  uuid, text, text, jsonb, jsonb, private.actor, timestamptz
+  uuid, text, text, jsonb, anyelement, private.actor, timestamptz
 ) is
-  'Writes the event of a governed call that returns the row it made.';
+  'Writes the event of a governed call that returns the row it made, or the array of them.';
 
 -- sql/accounting/accounts.sql
 
@@ -1085,7 +1087,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_entity', p_correlation_id,
     jsonb_build_object('code', p_code, 'name', p_name, 'metadata', p_metadata),
-    to_jsonb(v_entity), v_actor, v_started_at
+    v_entity, v_actor, v_started_at
   );
   return v_entity;
 exception
@@ -1204,7 +1206,7 @@ begin
       'code', p_code, 'name', p_name, 'account_type', p_account_type, 'entity_id', p_entity_id,
       'parent_account_id', p_parent_account_id, 'metadata', p_metadata
     ),
-    to_jsonb(v_account), v_actor, v_started_at
+    v_account, v_actor, v_started_at
   );
   return v_account;
 exception
@@ -1219,7 +1221,8 @@ comment on function private.set_account(
 ) is
   'Core of accounting.set_account.';
 
--- What an account is does not change under what was booked on it.
+-- What an account is does not change under what was booked on it, nor under the lines of the
+-- account map that are booked there.
 create function private.keep_account_type()
 returns trigger
 language plpgsql
@@ -1227,7 +1230,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Locked against postings, whose foreign key holds the row: none comes in between.
+  -- Locked against postings and the account map, which hold the row: none comes in between.
   perform from accounting.accounts as a
   where a.organization_id = old.organization_id and a.account_id = old.account_id
   for update;
@@ -1236,9 +1239,25 @@ begin
     where p.organization_id = old.organization_id
       and p.entity_id = old.entity_id
       and p.account_id = old.account_id
+  ) or exists (
+    select from accounting.account_map as m
+    inner join private.book_lines() as l on l.line = m.line
+    where m.organization_id = old.organization_id
+      and m.entity_id = old.entity_id
+      and m.account_id = old.account_id
+      and new.account_type <> all(l.account_types)
   ) then
     perform private.raise_error(
       '23001', jsonb_build_object('account_id', old.account_id, 'account_type', old.account_type)
+    );
+  elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    -- A posting does not update the account: one that an older snapshot misses raises nothing.
+    perform private.raise_error(
+      '40001',
+      jsonb_build_object(
+        'account_id', old.account_id,
+        'transaction_isolation', current_setting('transaction_isolation')
+      )
     );
   end if;
   return new;
@@ -1246,7 +1265,8 @@ end
 $$;
 
 comment on function private.keep_account_type() is
-  'Trigger: an account with postings stays of its type. Errors: 23001.';
+  'Trigger: an account with postings stays of its type, and one in the account map of a type that '
+  'its lines take. Above READ COMMITTED no type changes. Errors: 23001, 40001.';
 
 create trigger accounts_keep_account_type before update of account_type on accounting.accounts
 for each row when (old.account_type <> new.account_type)
@@ -1283,7 +1303,9 @@ comment on function accounting.set_account(
   'parent and metadata; returns it. p_account_type: asset, liability, equity, income or expense. '
   'p_account_id: its id, where it should not be made up. For owners, admins, finance and server '
   'roles, which may name p_actor. Errors: 22023, also for a parent below the account, 42501, TS404 '
-  'for an unknown organization, entity or parent, 23001 for another type once it has postings.';
+  'for an unknown organization, entity or parent, 23001 for another type once it has postings, or '
+  'for one that its lines of the account map do not take, 40001 for any other type above READ '
+  'COMMITTED, where a posting could be missed.';
 
 -- sql/accounting/calendar.sql
 
@@ -1364,7 +1386,7 @@ begin
       'snapshot_date', p_snapshot_date, 'balance', private.book_text(v_snapshot.balance),
       'source_artifact_id', p_source_artifact_id
     ),
-    to_jsonb(v_snapshot), v_actor, v_started_at
+    v_snapshot, v_actor, v_started_at
   );
   return v_snapshot;
 end
@@ -1461,7 +1483,7 @@ begin
     perform private.raise_error('TS404', jsonb_build_object('entity_id', v_entity_id));
   end if;
 
-  insert into accounting.obligations (
+  insert into accounting.obligations as o (
     organization_id, entity_id, source_system, name, account_id, cadence, expected_amount,
     variability_flag, next_due_date, due_day, metadata, active
   ) values (
@@ -1471,7 +1493,7 @@ begin
   )
   on conflict (organization_id, source_system, name, account_id)
   do update set
-    entity_id = excluded.entity_id,
+    entity_id = coalesce(p_entity_id, o.entity_id),
     cadence = excluded.cadence,
     expected_amount = excluded.expected_amount,
     variability_flag = excluded.variability_flag,
@@ -1483,7 +1505,7 @@ begin
   perform private.log_change(
     p_organization_id, 'set_obligation', p_correlation_id,
     to_jsonb(v_obligation) - array['obligation_id', 'created_at', 'updated_at'],
-    to_jsonb(v_obligation), v_actor, v_started_at
+    v_obligation, v_actor, v_started_at
   );
   return v_obligation;
 end
@@ -1526,9 +1548,10 @@ comment on function accounting.set_obligation(
 ) is
   'States what will be due, US dollars, or restates it: one per source, name and account. '
   'p_cadence: monthly, annual or custom, which comes again after metadata.interval_days where that '
-  'is stated. An ended one is active again, unless p_active is false, which ends it. Returns it. '
-  'For owners, admins, finance and server roles, which may name p_actor. Errors: 22023, '
-  '42501, TS404.';
+  'is stated. p_entity_id null: that of the account or, where there is none, the one it has, at '
+  'first entity-default. An ended one is active again, unless p_active is false, which ends it. '
+  'Returns it. For owners, admins, finance and server roles, which may name p_actor. Errors: '
+  '22023, 42501, TS404.';
 
 -- When an obligation is due next, from p_day on. The day of the month is kept over shorter months.
 create function private.due_date(p_obligation accounting.obligations, p_day date)
@@ -1577,7 +1600,7 @@ declare
   v_started_at constant timestamptz := private.clock_now();
   v_actor private.actor;
   v_obligation accounting.obligations;
-  v_rolled jsonb := jsonb_build_array();
+  v_rolled accounting.obligations[] := array[]::accounting.obligations[];
 begin
   perform private.assert_member(p_organization_id, array['owner', 'admin', 'finance']);
   v_actor := private.acting(p_actor);
@@ -1593,10 +1616,12 @@ begin
     for no key update
   loop
     update accounting.obligations as o
-    set next_due_date = private.due_date(v_obligation, p_day)
+    set next_due_date = private.assert_day(
+      'next_due_date', private.due_date(v_obligation, p_day)
+    )
     where o.organization_id = p_organization_id and o.obligation_id = v_obligation.obligation_id
     returning * into v_obligation;
-    v_rolled := v_rolled || to_jsonb(v_obligation);
+    v_rolled := v_rolled || v_obligation;
     return next v_obligation;
   end loop;
   perform private.log_change(
@@ -1628,7 +1653,8 @@ comment on function accounting.roll_obligations(uuid, date, text, text) is
   'Sets next_due_date of each active obligation that was due before p_day to the first time from '
   'p_day on that it is due again; returns those. The day of the month is kept over shorter months; '
   'a custom one without interval_days stays. For owners, admins, finance and server roles, which '
-  'may name p_actor. Errors: 22023, 42501, TS404.';
+  'may name p_actor. Errors: 22023, also where one would be due after the year 9999, 42501, '
+  'TS404.';
 
 -- sql/accounting/bundles.sql
 
@@ -2108,6 +2134,12 @@ begin
   v_bundle.occurred_on := private.day_in(v_facts, 'occurred_on');
   if v_bundle.source_system = 'tallystick' then
     perform private.reject_argument('source_system', 'must not be tallystick, which is the system');
+  elsif v_bundle.source_system = 'reversal'
+    and v_bundle.external_id is distinct from v_bundle.reverses_transaction_id then
+    -- The key of a reversal is kept for it.
+    perform private.reject_argument(
+      'source_system', 'must not be reversal, but where external_id is what is reversed'
+    );
   elsif (v_bundle.description ~ '\S' and length(v_bundle.description) <= 1000) is not true then
     perform private.reject_argument('description', 'must have 1 to 1000 characters');
   end if;
@@ -2295,6 +2327,12 @@ begin
   perform private.assert_text('p_entity_id', p_entity_id);
   if (p_period_key ~ '^[0-9]{4}-(0[1-9]|1[0-2])$' and p_period_key >= '0001') is not true then
     perform private.reject_argument('p_period_key', 'must be a month: YYYY-MM');
+  elsif p_status <> 'open' and p_period_key > (
+    select to_char(private.local_day(v_started_at, o.time_zone), 'YYYY-MM')
+    from tenancy.organizations as o where o.id = p_organization_id
+  ) then
+    -- What comes late finds an open month, and finds it soon.
+    perform private.reject_argument('p_period_key', 'must be a month that has begun');
   end if;
 
   perform private.ensure_period(p_organization_id, p_entity_id, p_period_key);
@@ -2335,8 +2373,13 @@ begin
         jsonb_build_object('entity_id', p_entity_id, 'period_key', p_period_key)
       )
     ),
-    private.canonical_text(to_jsonb(v_answer)), v_actor, v_started_at, v_answer.status,
-    v_answer.error_code
+    private.canonical_text(
+      to_jsonb(v_answer) || jsonb_build_object(
+        'closed_at', private.time_text(v_answer.closed_at),
+        'locked_at', private.time_text(v_answer.locked_at)
+      )
+    ),
+    v_actor, v_started_at, v_answer.status, v_answer.error_code
   );
   return v_answer;
 end
@@ -2365,7 +2408,8 @@ $$;
 comment on function accounting.close_period(uuid, text, text, text, text) is
   'Closes a month (YYYY-MM) of an entity: from now on it takes adjusting entries only. Closed '
   'again, nothing changes; a locked one is refused, TS412 in the answer. For owners, admins, '
-  'finance and server roles, which may name p_actor. Errors: 22023, 42501, TS404.';
+  'finance and server roles, which may name p_actor. Errors: 22023, also for a month that has not '
+  'begun in the time zone of the organization, 42501, TS404.';
 
 create function accounting.lock_period(
   p_organization_id uuid,
@@ -2387,7 +2431,7 @@ $$;
 comment on function accounting.lock_period(uuid, text, text, text, text) is
   'Locks a month (YYYY-MM) of an entity for good: it takes nothing but what overrides the lock and '
   'was approved. For owners, admins, finance and server roles, which may name p_actor. Errors: '
-  '22023, 42501, TS404.';
+  '22023, also for a month that has not begun in the time zone of the organization, 42501, TS404.';
 
 create function accounting.reopen_period(
   p_organization_id uuid,
@@ -3758,7 +3802,8 @@ comment on function accounting.record_transaction_bundle(uuid, text, text) is
   '(account_id, amount, currency, memo), and where wanted entity_id, is_adjusting_entry, '
   'adjusting_reason_code, override_period_lock, transaction_category, risk_band, '
   'reverses_transaction_id, occurred_on. Amounts are US dollars, above 0 debit, rounded half even '
-  'to 4 decimals, and sum to 0.0000. Returns JSON text with status committed, proposed or refused '
+  'to 4 decimals, and sum to 0.0000. The source_system reversal is kept for the reversal of '
+  'external_id. Returns JSON text with status committed, proposed or refused '
   '(error_code 22023, TS404, TS409, TS412, TS419, TS429); made again, the stored one, byte for '
   'byte. For owners, admins, finance and server roles, which may name p_actor. Errors: 22023 for '
   'a request that says not what it belongs to, 42501, TS404 for an unknown organization.';
@@ -4958,6 +5003,8 @@ comment on function private.open_account_map(uuid) is
   'Opens an account for every line of the account map that has none.';
 
 -- The privileged half of accounting.set_account_map.
+--
+-- Locks the account, so that it stays of its type.
 create function private.set_account_map(
   p_organization_id uuid,
   p_line text,
@@ -4989,7 +5036,8 @@ begin
   from accounting.accounts as a
   where a.organization_id = p_organization_id
     and a.entity_id = 'entity-default'
-    and a.account_id = p_account_id;
+    and a.account_id = p_account_id
+  for key share;
   if v_account.account_id is null then
     perform private.raise_error(
       'TS404', jsonb_build_object('account_id', p_account_id, 'entity_id', 'entity-default')
@@ -5006,8 +5054,7 @@ begin
   returning * into v_map;
   perform private.log_change(
     p_organization_id, 'set_account_map', p_correlation_id,
-    jsonb_build_object('line', p_line, 'account_id', p_account_id), to_jsonb(v_map), v_actor,
-    v_started_at
+    jsonb_build_object('line', p_line, 'account_id', p_account_id), v_map, v_actor, v_started_at
   );
   return v_map;
 end
@@ -5538,7 +5585,9 @@ declare
   v_time_zone text;
   v_posted accounting.provider_cost_days;
   v_day accounting.provider_cost_days;
-  v_external_id text := 'provider-cost:' || p_day::text;
+  -- The same wherever the session is, whatever its DateStyle.
+  v_key constant text := 'provider-cost:' || to_char(p_day, 'YYYY-MM-DD');
+  v_external_id text := v_key;
 begin
   select o.time_zone into strict v_time_zone
   from tenancy.organizations as o where o.id = p_organization_id;
@@ -5573,7 +5622,7 @@ begin
     case when v_posted.posting_count = 0 then p_day else private.local_day(v_now, v_time_zone) end,
     p_day,
     case when v_posted.posting_count = 0 then 'provider_cost' else 'late_provider_cost' end,
-    'provider-cost:' || p_day::text,
+    v_key,
     array[
       row('provider_cost', 'accounts_payable', v_day.cost_usd - v_posted.cost_usd)::private.flow
     ]
@@ -5957,6 +6006,19 @@ begin
 
   return query
   select
+    'line_has_an_account_of_its_type', m.organization_id, 'line ' || m.line,
+    array_to_string(l.account_types, ' or '), a.account_type
+  from accounting.account_map as m
+  inner join private.book_lines() as l on l.line = m.line
+  inner join accounting.accounts as a
+    on a.organization_id = m.organization_id
+    and a.entity_id = m.entity_id
+    and a.account_id = m.account_id
+  where a.account_type <> all(l.account_types)
+    and (p_organization_ids is null or m.organization_id = any(p_organization_ids));
+
+  return query
+  select
     'carry_is_below_what_the_books_show', c.organization_id,
     c.debit_line || ' to ' || c.credit_line, 'below 0.0001', private.figure(c.carry_usd)
   from accounting.rounding_carries as c
@@ -5967,8 +6029,8 @@ begin
   -- before it was posted, at least.
   return query
   select
-    v.check_name, d.organization_id, 'day ' || d.day::text, private.figure(v.expected),
-    private.figure(v.actual)
+    v.check_name, d.organization_id, 'day ' || to_char(d.day, 'YYYY-MM-DD'),
+    private.figure(v.expected), private.figure(v.actual)
   from accounting.provider_cost_days as d
   inner join tenancy.organizations as o on o.id = d.organization_id
   cross join lateral (
@@ -6234,7 +6296,7 @@ private.assert_object(text, jsonb),
 private.book_text(numeric),
 private.refusal(text, text, text, text, text),
 private.log_call(uuid, text, text, text, text, private.actor, timestamptz, text, text, text),
-private.log_change(uuid, text, text, jsonb, jsonb, private.actor, timestamptz),
+private.log_change(uuid, text, text, jsonb, anyelement, private.actor, timestamptz),
 private.open_books(),
 private.lock_forest(uuid),
 private.keep_forest(),

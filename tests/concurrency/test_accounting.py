@@ -322,23 +322,85 @@ def test_accounts_that_move_and_change_at_once_wait_for_each_other(
     assert set().union(*races.together(database, CALLERS, work)) <= {"00000", "22023"}
 
 
-def test_what_is_booked_on_an_account_keeps_its_type(database: Database, books: UUID) -> None:
-    def retype(connection: Connection) -> None:
-        races.call(
-            connection,
-            "accounting.set_account",
-            organization_id=books,
-            code="1000",
-            name="Cash",
-            account_type="equity",
-        )
+def retype(connection: Connection, books: UUID, account_type: str = "equity") -> None:
+    """Give the account cash another type."""
+    races.call(
+        connection,
+        "accounting.set_account",
+        organization_id=books,
+        code="1000",
+        name="Cash",
+        account_type=account_type,
+    )
 
+
+def name_cash(connection: Connection, books: UUID) -> None:
+    """Book the line cash on the account cash."""
+    races.call(
+        connection,
+        "accounting.set_account_map",
+        organization_id=books,
+        line="cash",
+        account_id="cash",
+    )
+
+
+def test_what_is_booked_on_an_account_keeps_its_type(database: Database, books: UUID) -> None:
     with races.rivals(database, 2) as (poster, other):
         poster.do(post, books)
-        turned = other.start(races.code_of(retype))
+        turned = other.start(races.code_of(retype), books)
         other.wait_until_blocked_by(poster, turned)
         poster.commit()
         assert turned.result(races.PATIENCE) == "23001"
+
+
+@HIGHER
+def test_who_has_an_old_snapshot_changes_no_type_under_a_posting(
+    database: Database, books: UUID, isolation: IsolationLevel
+) -> None:
+    with races.rivals(database, 1, isolation) as (other,):
+        other.do(races.one, "select count(*) from accounting.accounts")
+        with races.session(database) as connection:
+            post(connection, books)
+        assert other.do(races.code_of(retype), books) == "40001"
+        assert other.do(races.code_of(retype), books) == "23001"
+    with races.session(database) as connection:
+        kept = races.one(
+            connection,
+            "select account_type from accounting.accounts"
+            " where organization_id = %s and account_id = 'cash'",
+            books,
+        )
+    assert kept == "asset"
+
+
+@LEVELS
+@pytest.mark.parametrize("first_commits", [True, False], ids=["commit", "rollback"])
+def test_a_line_waits_for_its_account_that_gets_another_type(
+    database: Database, books: UUID, isolation: IsolationLevel, first_commits: bool
+) -> None:
+    with races.rivals(database, 1, isolation) as (mapper,), races.rivals(database, 1) as (other,):
+        other.do(retype, books)
+        mapped = mapper.start(races.code_of(name_cash), books)
+        mapper.wait_until_blocked_by(other, mapped)
+        other.end(first_commits)
+        outcome = mapped.result(races.PATIENCE)
+        if first_commits and isolation is not IsolationLevel.READ_COMMITTED:
+            assert outcome == "40001"
+            outcome = mapper.do(races.code_of(name_cash), books)
+        assert outcome == ("22023" if first_commits else "00000")
+
+
+@pytest.mark.parametrize("first_commits", [True, False], ids=["commit", "rollback"])
+def test_another_type_waits_for_a_line_that_gets_the_account(
+    database: Database, books: UUID, first_commits: bool
+) -> None:
+    with races.rivals(database, 2) as (mapper, other):
+        mapper.do(name_cash, books)
+        turned = other.start(races.code_of(retype), books)
+        other.wait_until_blocked_by(mapper, turned)
+        mapper.end(first_commits)
+        assert turned.result(races.PATIENCE) == ("23001" if first_commits else "00000")
 
 
 def test_a_snapshot_stated_by_many_is_one(database: Database, books: UUID) -> None:

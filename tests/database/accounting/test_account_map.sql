@@ -1,6 +1,6 @@
 -- set_account_map, get_account_map: where billing is booked, and who says so.
 begin;
-select plan(25);
+select plan(28);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization() as org;
@@ -103,6 +103,27 @@ select is(
   (select sum(amount) from pg_temp.postings() where account_id = 'rent'), -1.0,
   'lines may share an account, also one that is there already'
 );
+
+-- An account keeps to its lines
+select (
+  accounting.set_account(org, v.id, v.id, v.type, p_account_id => v.id)
+).account_id
+from scene cross join (values ('till', 'asset'), ('gifts', 'expense')) as v (id, type);
+select (accounting.set_account_map(org, v.line, v.id)).account_id
+from scene cross join (values ('cash', 'till'), ('promo_expense', 'gifts')) as v (line, id);
+select throws_ok(
+  format('select accounting.set_account(%L, ''till'', ''till'', ''expense'')', org), '23001', null,
+  'the account of a line gets no type that the line does not take'
+) from scene;
+select is(
+  (accounting.set_account(org, 'gifts', 'gifts', 'income')).account_type, 'income',
+  'but one that it takes'
+) from scene;
+select (accounting.set_account_map(org, 'cash', 'cash')).account_id from scene;
+select is(
+  (accounting.set_account(org, 'till', 'till', 'expense')).account_type, 'expense',
+  'and any, once no line is booked there'
+) from scene;
 
 -- Refusals ------------------------------------------------------------------------------------------
 

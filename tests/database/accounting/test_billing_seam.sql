@@ -328,14 +328,14 @@ select is(
     from east inner join accounting.ledger_transactions on organization_id = org
   ), '2026-03-15'::date, 'a day is that of the organization'
 );
-select (accounting.close_period(org, '2026-03', 'c')).period_status from east;
+select tests.freeze_clock('2026-04-14 12:00+00');
 select (accounting.lock_period(org, '2026-04', 'c')).period_status from east;
 select is(tests.buy(org, 1) is not null, true, 'a closed month stops no purchase') from east;
 select results_eq(
   $$select t.transaction_date, t.occurred_on
     from east inner join accounting.ledger_transactions as t on t.organization_id = org
     order by t.recorded_at desc, t.transaction_date desc limit 1$$,
-  $$values ('2026-05-01'::date, '2026-03-15'::date)$$,
+  $$values ('2026-05-01'::date, '2026-04-15'::date)$$,
   'it is booked in the next that is open, and says when it was'
 );
 

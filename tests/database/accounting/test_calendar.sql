@@ -1,6 +1,6 @@
 -- record_balance_snapshot, set_obligation, roll_obligations, compare_snapshots.
 begin;
-select plan(47);
+select plan(50);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization() as org;
@@ -89,6 +89,20 @@ select is(
   ), 1::bigint, 'without an account too it is one'
 );
 
+select results_eq(
+  $$select (
+      accounting.set_obligation(
+        org, 'lease', 'Office', 'monthly', n, '2026-01-31', p_entity_id => e.entity
+      )
+    ).entity_id::text
+    from scene
+    cross join (
+      values (1, 'sub'), (2, null), (3, 'entity-default'), (4, null)
+    ) as e (n, entity)$$,
+  array['sub', 'sub', 'entity-default', 'entity-default'],
+  'it stays with its entity until another is named'
+);
+
 -- When it is due again
 create function pg_temp.due(p_first date, p_cadence text, p_day date, p_metadata jsonb default '{}')
 returns date
@@ -161,6 +175,20 @@ from scene cross join (
 select throws_ok(
   format('select accounting.roll_obligations(%L, null)', org), '22023', null, 'rolled to no day'
 ) from scene;
+select (
+  accounting.set_obligation(
+    org, 'far', 'Far', 'custom', 1, '9999-12-01', p_metadata => '{"interval_days": 9999}'
+  )
+).next_due_date
+from scene;
+select throws_ok(
+  format('select accounting.roll_obligations(%L, ''9999-12-31'')', org), '22023', null,
+  'or beyond the calendar'
+) from scene;
+select is(
+  (select next_due_date from accounting.obligations where source_system = 'far'), '9999-12-01',
+  'which moves nothing'
+);
 select results_eq(
   $$select distinct tool_name::text, status from audit.event_log
     where tool_name not in ('set_account', 'set_entity', 'record_transaction_bundle') order by 1$$,

@@ -1,6 +1,6 @@
 -- close_period, lock_period, reopen_period, and what a month then takes.
 begin;
-select plan(45);
+select plan(50);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization() as org;
@@ -183,6 +183,27 @@ cross join (
 select throws_ok(
   format('select accounting.close_period(%L, ''0000-01'', ''c'')', org), '22023', null, 'no year 0'
 ) from scene;
+
+-- Months to come ------------------------------------------------------------------------------------
+
+select tests.freeze_clock('2026-03-31 23:00+00');
+create temporary table there as
+select tests.organization('East', 'Pacific/Kiritimati') as east, org from scene;
+select throws_ok(
+  format('select accounting.%s_period(%L, %L, ''c'')', f, org, month), '22023', null,
+  f || ': not ' || month
+)
+from there cross join (
+  values ('close', '2026-04'), ('lock', '2026-04'), ('close', '9999-12')
+) as v (f, month);
+select is(
+  (select period_status from there, accounting.close_period(org, '2026-03', 'c')), 'closed',
+  'the month that is may be closed'
+);
+select is(
+  (select period_status from there, accounting.lock_period(east, '2026-04', 'c')), 'locked',
+  'which it is where the organization is'
+);
 set constraints all immediate;
 select is_empty($$select * from audit.verify_integrity()$$, 'nothing is wrong');
 

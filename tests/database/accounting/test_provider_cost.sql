@@ -1,6 +1,6 @@
 -- post_provider_cost: what providers ask for usage, by the day.
 begin;
-select plan(27);
+select plan(29);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization('Acme', 'America/New_York') as org;
@@ -76,6 +76,20 @@ select results_eq(
 );
 select is(pg_temp.post(), 0, 'once');
 
+-- Wherever the session is
+select pg_temp.spend(0.75);
+set local datestyle = 'German';
+set local timezone = 'Pacific/Auckland';
+select tests.freeze_clock('2026-03-15 12:00+00');
+select is(pg_temp.post(), 1, 'a day has the same key in any style of dates');
+reset datestyle;
+reset timezone;
+select results_eq(
+  $$select t.external_id::text, t.correlation_id::text from accounting.ledger_transactions as t
+    where t.transaction_date = '2026-03-14' and t.external_id not like '%:1'$$,
+  $$values ('provider-cost:2026-03-14', 'provider-cost:2026-03-14')$$, 'of its number'
+);
+
 -- Closed months -------------------------------------------------------------------------------------
 
 select pg_temp.spend(1);
@@ -83,8 +97,8 @@ select tests.freeze_clock('2026-04-02 12:00+00');
 select (accounting.close_period(org, '2026-03', 'c')).period_status from scene;
 select is(pg_temp.post(), 1, 'a day of a closed month');
 select results_eq(
-  $$select transaction_date, occurred_on from posted where external_id = 'provider-cost:2026-03-14'$$,
-  $$values ('2026-04-01'::date, '2026-03-14'::date)$$, 'goes to the next that is open'
+  $$select transaction_date, occurred_on from posted where external_id = 'provider-cost:2026-03-15'$$,
+  $$values ('2026-04-01'::date, '2026-03-15'::date)$$, 'goes to the next that is open'
 );
 
 -- Markups -------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 -- reverse_transaction: undone by a new transaction that is linked, once.
 begin;
-select plan(24);
+select plan(28);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as select tests.organization() as org;
@@ -65,6 +65,32 @@ select is(
 select is(accounting.balance_as_of(org, 'cash', '2026-01-31'), 12.5, 'before') from scene;
 select is(accounting.balance_as_of(org, 'cash', '2026-02-02'), 0.0, 'undone') from scene;
 select is(accounting.balance_as_of(org, 'cash'), 12.5, 'and done again') from scene;
+
+-- Its key is kept -----------------------------------------------------------------------------------
+
+create temporary table third as
+select tests.post(org, 'third') ->> 'transaction_id' as id from scene;
+select is(
+  tests.post(org, id, p_more => '{"source_system": "reversal"}'
+    || jsonb_build_object('reverses_transaction_id', r.reverses) - r.without
+  ) -> 'facts' ->> 'argument', 'source_system', r.says
+)
+from scene, third, lateral (
+  values
+  (null, 'reverses_transaction_id', 'a bundle that reverses nothing takes no key of a reversal'),
+  ((select p.id from posted as p), 'none', 'nor does one that reverses another')
+) as r (reverses, without, says);
+select is(pg_temp.reverse(id) ->> 'status', 'committed', 'so it can be reversed') from third;
+select is(
+  accounting.record_transaction_bundle(
+    org, (
+      tests.request(id, p_date => '2026-02-01', p_more => jsonb_build_object(
+        'source_system', 'reversal', 'reverses_transaction_id', id,
+        'description', 'Reversal of Test'
+      ))::jsonb - 'postings'
+    )::text
+  )::jsonb ->> 'status', 'committed', 'by a bundle of that key too, which is the same'
+) from scene, third;
 
 -- Periods -------------------------------------------------------------------------------------------
 
