@@ -9,6 +9,7 @@ import typer
 from tallystick.cli.console import show
 from tallystick.cli.hold_table import listing
 from tallystick.cli.target import (
+    AnyOrganization,
     DatabaseUrl,
     OrganizationName,
     chosen_organization,
@@ -69,10 +70,7 @@ def release(
 
 @holds.command("expire")
 def expire(
-    organization: Annotated[
-        str | None,
-        typer.Option(help="Name or id; all when omitted.", show_default=False),
-    ] = None,
+    organization: AnyOrganization = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Close all overdue holds. Housekeeping: a call that needs their money takes it anyway."""

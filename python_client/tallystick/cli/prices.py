@@ -73,6 +73,7 @@ Contract = Annotated[
     str | None,
     typer.Option(
         "--organization",
+        "--org",
         help="Name or id: what this one pays by contract, instead of the list price.",
         show_default=False,
     ),

@@ -48,7 +48,10 @@ def replay(
         int, typer.Option(min=1, help="Group rows that name no workflow by this many.")
     ] = 50,
     organization: Annotated[
-        str, typer.Option(help="Who pays: name or id. A new name is created.")
+        str,
+        typer.Option(
+            "--organization", "--org", help="Who pays: name or id. A new name is created."
+        ),
     ] = "replay",
     workflow_limit: Annotated[
         Decimal | None,

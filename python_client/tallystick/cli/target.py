@@ -38,6 +38,13 @@ DatabaseUrl = Annotated[
     ),
 ]
 
+# For commands that look at all organizations where none is named.
+AnyOrganization = Annotated[
+    str | None,
+    typer.Option(
+        "--organization", "--org", help="Name or id; all when omitted.", show_default=False
+    ),
+]
 OrganizationName = Annotated[
     str | None,
     typer.Option(

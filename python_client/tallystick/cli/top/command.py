@@ -31,7 +31,12 @@ def top(
     ] = False,
     organization: Annotated[
         str | None,
-        typer.Option(help="Name or id; all when omitted, a line for each.", show_default=False),
+        typer.Option(
+            "--organization",
+            "--org",
+            help="Name or id; all when omitted, a line for each.",
+            show_default=False,
+        ),
     ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
