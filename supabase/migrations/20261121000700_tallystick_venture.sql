@@ -652,6 +652,36 @@ comment on function private.admit_venture_row() is
 create trigger venture_token_ledger_admit before insert on public.venture_token_ledger
 for each row execute function private.admit_venture_row();
 
+-- What is committed as booked has its row. One that "on conflict do nothing" passes over, as its id
+-- was inserted at once as a simulation or by another organization, was booked before that was seen.
+create function private.keep_booked_row()
+returns trigger
+language plpgsql
+stable
+security definer -- fires at commit, as whatever role the caller then is
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Of other content it is not the trigger's, but somebody's request of that name.
+  if new.content_hash = private.content_hash(new.request_id) and not exists (
+    select from public.venture_token_ledger as v
+    where v.organization_id = new.organization_id and v.usage_id = new.subject_id
+  ) then
+    perform private.raise_error('40001', jsonb_build_object('request_id', new.request_id));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.keep_booked_row() is
+  'Trigger: at commit what an insert into the venture ledger booked has its row. Errors: 40001.';
+
+create constraint trigger request_keys_keep_booked_row after insert on metering.request_keys
+deferrable initially deferred
+for each row
+when (new.operation = 'record' and starts_with(new.request_id, 'tallystick:venture:'))
+execute function private.keep_booked_row();
+
 -- What was used stays; how it is described may change.
 create function private.keep_venture_row()
 returns trigger
@@ -1342,6 +1372,7 @@ private.book_venture(public.ai_usage_ledger, text, text),
 private.organization_of_venture(uuid, uuid),
 private.allocation_of(uuid, uuid, text),
 private.admit_venture_row(),
+private.keep_booked_row(),
 private.keep_venture_row(),
 private.keep_until_retention(),
 private.draft_venture_row(

@@ -244,6 +244,22 @@ def simulate(connection: Connection, venture: Venture, row: UUID) -> None:
     )
 
 
+@pytest.mark.parametrize("other", ["simulation", "organization"])
+def test_a_row_that_is_passed_over_spends_nothing(database: Database, other: str) -> None:
+    venture, row = open_venture(database, "1.00"), uuid4()
+    with races.rivals(database, 2) as (first, second):
+        if other == "simulation":
+            first.do(simulate, venture, row)
+        else:
+            first.do(insert, open_venture(database, "1.00"), row)
+        later = second.start(races.code_of(insert), venture, row, "on conflict do nothing")
+        second.wait_until_blocked(later)
+        first.end(True)
+        assert later.result(races.PATIENCE) == "40001"
+        assert second.do(races.code_of(insert), venture, row, "on conflict do nothing") == "00000"
+    assert rows(database, venture) == (int(other == "simulation"), 0, 0)
+
+
 def test_a_hold_whose_id_was_taken_before_it_could_be_seen_is_settled(database: Database) -> None:
     venture = open_venture(database, "1.00", standard=50)
     with races.rivals(database, 2) as (first, second):
