@@ -231,7 +231,5 @@ def test_a_duplicate_that_is_ignored_rewrites_no_receipt(http: Http) -> None:
         },
         {**ghost, "logical_id": str(uuid4())},
     ):
-        assert (
-            ask_as_person("POST", "ledger_events_v0", row, ",resolution=ignore-duplicates") == []
-        )
+        assert ask_as_person("POST", "ledger_events_v0", row, ",resolution=ignore-duplicates") == []
     assert ask_as_person("GET", "ledger_current_v0?order=id") == current
