@@ -1,6 +1,6 @@
 -- The journal: what a receipt has, who writes and reads it, and what nobody may do.
 begin;
-select plan(93);
+select plan(98);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -286,6 +286,41 @@ select is(
   )), 'trust and safety', 'the server revises what is the owner''s'
 ) from mine, scene;
 select is_empty('select * from audit.verify_integrity()', 'all of that agrees');
+
+-- Each check is broken once --------------------------------------------------------------------------
+
+create function pg_temp.broken(p_break text)
+returns text
+language plpgsql
+as $$
+declare
+  v_found text;
+begin
+  execute p_break;
+  select string_agg(distinct check_name, ' ' order by check_name) into v_found
+  from audit.verify_integrity();
+  raise exception using errcode = 'UNDOO';
+exception when sqlstate 'UNDOO' then
+  return v_found;
+end
+$$;
+alter table ledger_events_v0 disable trigger ledger_events_v0_reject_mutation;
+select is(pg_temp.broken(format(b.statement, la, lb, a, b)), b.expected, b.says)
+from two cross join lateral (
+  values
+  ('update private.ledger_heads set event_id = %4$L where logical_id = %1$L',
+    'head_is_the_last_revision', 'a head that names another event'),
+  ('update private.ledger_heads set revision = 7 where logical_id = %1$L',
+    'head_is_the_last_revision', 'a head with another number'),
+  ('update private.ledger_heads set op = ''void'' where logical_id = %1$L',
+    'head_is_the_last_revision', 'a head that is called void'),
+  ('delete from private.ledger_heads where logical_id = %1$L', 'head_is_the_last_revision',
+    'an event without a head'),
+  ('update ledger_events_v0 set op = ''restate'' where revision = 1 and op = ''amend'' '
+    'and payload ? ''amount''', 'revision_follows_its_predecessor',
+    'what follows no void, restated')
+) as b (statement, expected, says);
+alter table ledger_events_v0 enable trigger ledger_events_v0_reject_mutation;
 
 select * from finish();
 rollback;
