@@ -95,6 +95,7 @@ revoke execute on function
 private.assert_payload(jsonb),
 private.may_follow(text, text),
 private.admit_ledger_event(),
+private.move_ledger_head(),
 public.ledger_assert_v0(
   text, text, jsonb, text, text, timestamptz, uuid, text, text, text, text, text, uuid, uuid
 ),

@@ -102,9 +102,15 @@ create table private.ledger_heads (
   op text not null,
   domain text not null,
   owner_user_id uuid not null,
-  constraint ledger_heads_pkey primary key (organization_id, logical_id)
+  constraint ledger_heads_pkey primary key (organization_id, logical_id),
+  constraint ledger_heads_event_fkey
+  foreign key (organization_id, event_id)
+  references public.ledger_events_v0 (organization_id, id) on delete restrict
 );
 
+-- Not unique: whoever changes a unique key locks out those who grant an audience meanwhile.
+create index ledger_heads_organization_id_event_id_idx
+on private.ledger_heads (organization_id, event_id);
 create index ledger_heads_owner_user_id_domain_idx on private.ledger_heads (owner_user_id, domain);
 create index ledger_heads_organization_id_domain_idx
 on private.ledger_heads (organization_id, domain);

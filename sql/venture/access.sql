@@ -71,6 +71,7 @@ private.book_venture(public.ai_usage_ledger, text, text),
 private.organization_of_venture(uuid, uuid),
 private.allocation_of(uuid, uuid, text),
 private.admit_venture_row(),
+private.keep_booked_row(),
 private.keep_venture_row(),
 private.keep_until_retention(),
 private.draft_venture_row(

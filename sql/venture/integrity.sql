@@ -46,7 +46,12 @@ begin
     on l.organization_id = v.organization_id and l.id in (v.id, v.usage_id)
   where (p_organization_ids is null or v.organization_id = any(p_organization_ids))
     and (p_since is null or v.xact_id >= p_since)
-    and v.is_simulation;
+    and v.is_simulation
+    -- A usage whose id was taken before it could be seen has a row of its own.
+    and not exists (
+      select from public.venture_token_ledger as o
+      where o.organization_id = l.organization_id and o.usage_id = l.id and o.id <> v.id
+    );
 
   return query
   select

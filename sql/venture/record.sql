@@ -74,6 +74,9 @@ comment on function private.draft_venture_row(
   'A row of the venture ledger without tokens. Errors: 22023, TS404.';
 
 -- Writes a row with what its usage cost. Null where the usage has a row already.
+--
+-- The row has the id of its usage, but where somebody took that before the call could be seen: what
+-- was used is recorded all the same.
 create function private.write_venture_row(
   p_row public.venture_token_ledger,
   p_usage public.ai_usage_ledger
@@ -91,7 +94,14 @@ begin
     tokens_output, tokens_total, cost_usd, budget_profile, budget_allocation_pct, is_simulation,
     simulation_run_id, operation_type, metadata, created_at, organization_id, usage_id
   ) values (
-    p_usage.id, p_row.venture_id, p_row.lifecycle_stage, p_row.phase, p_row.agent_type,
+    case
+      when exists (
+        select from public.venture_token_ledger as v
+        where v.id = p_usage.id and v.usage_id is distinct from p_usage.id
+      ) then private.uuid_v7(p_usage.created_at)
+      else p_usage.id
+    end,
+    p_row.venture_id, p_row.lifecycle_stage, p_row.phase, p_row.agent_type,
     p_row.model_id, p_row.job_id, p_row.crew_id, p_usage.prompt_tokens, p_usage.completion_tokens,
     p_usage.prompt_tokens + p_usage.completion_tokens, p_usage.cost, p_row.budget_profile,
     p_row.budget_allocation_pct, p_row.is_simulation, p_row.simulation_run_id,

@@ -175,6 +175,7 @@ comment on function private.allocation_of(uuid, uuid, text) is
 --
 -- A row whose id is there already is not booked again: it will meet the other at the key. Of two
 -- that are inserted at once one binds the id like that of a request; the other undoes its attempt.
+-- The id of a call is that call's, whose own row has it.
 create function private.admit_venture_row()
 returns trigger
 language plpgsql
@@ -186,6 +187,7 @@ declare
   v_usage public.ai_usage_ledger;
   v_measured private.measurement;
   v_request_id constant text := 'tallystick:venture:' || new.id;
+  v_usage_id uuid;
 begin
   if new.venture_id is null then
     return new; -- refused by its column
@@ -202,21 +204,28 @@ begin
     return new;
   end if;
 
+  v_usage_id := (
+    select coalesce(v.usage_id, v.id) from public.venture_token_ledger as v where v.id = new.id
+  );
+  if v_usage_id is null and (
+    exists (select from metering.holds as h where h.id = new.id)
+    or exists (select from public.ai_usage_ledger as l where l.id = new.id)
+  ) then
+    perform private.reject_argument('id', 'must not be that of a hold or a usage');
+  end if;
   v_measured := private.measure_venture(new.tokens_input, new.tokens_output, null);
   new.tokens_total := coalesce(new.tokens_total, new.tokens_input + new.tokens_output);
   new.created_at := private.clock_now();
-  new.budget_allocation_pct := coalesce(
-    new.budget_allocation_pct::numeric,
-    private.allocation_of(new.organization_id, new.venture_id, new.budget_profile)
+  -- Not what was stated: it may have changed since that was read, and real spend is never refused.
+  new.budget_allocation_pct := private.allocation_of(
+    new.organization_id, new.venture_id, new.budget_profile
   );
   v_usage := private.usage_of_venture(new, v_measured);
   new.cost_usd := v_usage.cost;
   if new.is_simulation then
     return new;
   end if;
-  new.usage_id := (
-    select coalesce(v.usage_id, v.id) from public.venture_token_ledger as v where v.id = new.id
-  );
+  new.usage_id := v_usage_id;
   if new.usage_id is null then
     v_usage := private.book_venture(
       v_usage, v_request_id, private.content_hash(v_request_id)
@@ -238,6 +247,36 @@ comment on function private.admit_venture_row() is
 
 create trigger venture_token_ledger_admit before insert on public.venture_token_ledger
 for each row execute function private.admit_venture_row();
+
+-- What is committed as booked has its row. One that "on conflict do nothing" passes over, as its id
+-- was inserted at once as a simulation or by another organization, was booked before that was seen.
+create function private.keep_booked_row()
+returns trigger
+language plpgsql
+stable
+security definer -- fires at commit, as whatever role the caller then is
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Of other content it is not the trigger's, but somebody's request of that name.
+  if new.content_hash = private.content_hash(new.request_id) and not exists (
+    select from public.venture_token_ledger as v
+    where v.organization_id = new.organization_id and v.usage_id = new.subject_id
+  ) then
+    perform private.raise_error('40001', jsonb_build_object('request_id', new.request_id));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.keep_booked_row() is
+  'Trigger: at commit what an insert into the venture ledger booked has its row. Errors: 40001.';
+
+create constraint trigger request_keys_keep_booked_row after insert on metering.request_keys
+deferrable initially deferred
+for each row
+when (new.operation = 'record' and starts_with(new.request_id, 'tallystick:venture:'))
+execute function private.keep_booked_row();
 
 -- What was used stays; how it is described may change.
 create function private.keep_venture_row()

@@ -74,7 +74,8 @@ comment on table public.venture_token_ledger is
   'ai_usage_ledger and counts to every budget, unless it is a simulation: that is never spend. '
   'Only metadata, operation_type and crew_id may be edited. Kept 7 years.';
 comment on column public.venture_token_ledger.id is
-  'Id of the row; that of its usage where record_venture_usage wrote it.';
+  'Id of the row; that of its usage where record_venture_usage wrote it, unless it was taken. No '
+  'other row is inserted under the id of a hold or a usage.';
 comment on column public.venture_token_ledger.venture_id is 'The venture that used it.';
 comment on column public.venture_token_ledger.lifecycle_stage is
   'Stage the venture was in, from 0.';
@@ -96,7 +97,8 @@ comment on column public.venture_token_ledger.budget_profile is
   'exploratory, standard, deep_due_diligence or custom: which share of the venture''s budget it '
   'counts to.';
 comment on column public.venture_token_ledger.budget_allocation_pct is
-  'That share when it was recorded, percent; null where the profile had none.';
+  'That share when it was recorded, percent, whatever an insert states; null where the profile '
+  'had none.';
 comment on column public.venture_token_ledger.is_simulation is
   'True for what was not spent: it counts to no budget, and to no sum of real usage.';
 comment on column public.venture_token_ledger.simulation_run_id is

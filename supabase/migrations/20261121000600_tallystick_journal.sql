@@ -106,9 +106,15 @@ create table private.ledger_heads (
   op text not null,
   domain text not null,
   owner_user_id uuid not null,
-  constraint ledger_heads_pkey primary key (organization_id, logical_id)
+  constraint ledger_heads_pkey primary key (organization_id, logical_id),
+  constraint ledger_heads_event_fkey
+  foreign key (organization_id, event_id)
+  references public.ledger_events_v0 (organization_id, id) on delete restrict
 );
 
+-- Not unique: whoever changes a unique key locks out those who grant an audience meanwhile.
+create index ledger_heads_organization_id_event_id_idx
+on private.ledger_heads (organization_id, event_id);
 create index ledger_heads_owner_user_id_domain_idx on private.ledger_heads (owner_user_id, domain);
 create index ledger_heads_organization_id_domain_idx
 on private.ledger_heads (organization_id, domain);
@@ -203,18 +209,21 @@ $$;
 comment on function private.may_follow(text, text) is
   'True where an operation of the journal may follow another.';
 
--- Holds every row to the rules, however it was inserted, and makes it current.
+-- Holds every row to the rules, however it was inserted.
 --
--- Locks the event: of two who revise it at once, the second finds another head.
+-- Locks the head: of two who revise an event at once, the second finds another one. Which revision
+-- is the last is read from the journal itself, as heads move at the end of a statement. Writes
+-- nothing, because a row that "on conflict do nothing" passes over has come by here too. Of two
+-- who insert the first revision of an event at once, the second meets the first at the key.
 create function private.admit_ledger_event()
 returns trigger
 language plpgsql
 volatile
-security definer -- writes heads, which no role may write itself; row-level security comes after it
+security definer -- locks and reads what the caller may not; row-level security comes after it
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_head private.ledger_heads;
+  v_last public.ledger_events_v0;
 begin
   new.organization_id := coalesce(new.organization_id, new.owner_user_id);
   new.created_at := private.clock_now();
@@ -235,42 +244,36 @@ begin
   if jsonb_typeof(new.payload) = 'object' then
     new.payload := private.assert_payload(new.payload);
   end if;
+
+  if new.op <> 'assert' then
+    perform from private.ledger_heads as h
+    where h.organization_id = new.organization_id and h.logical_id = new.logical_id
+    for no key update;
+  end if;
+  select * into v_last
+  from public.ledger_events_v0 as e
+  where e.organization_id = new.organization_id and e.logical_id = new.logical_id
+  order by e.revision desc
+  limit 1;
   if new.op = 'assert' then
-    insert into private.ledger_heads (
-      organization_id, logical_id, event_id, revision, op, domain, owner_user_id
-    ) values (
-      new.organization_id, new.logical_id, new.id, new.revision, new.op, new.domain,
-      new.owner_user_id
-    )
-    on conflict (organization_id, logical_id) do nothing;
-    if not found then
+    if v_last.id is not null then
       perform private.raise_error('TS419', jsonb_build_object('logical_id', new.logical_id));
     end if;
-    return new;
-  end if;
-
-  select * into v_head
-  from private.ledger_heads as h
-  where h.organization_id = new.organization_id and h.logical_id = new.logical_id
-  for no key update;
-  if v_head.logical_id is null or v_head.owner_user_id is distinct from new.owner_user_id then
+  elsif v_last.id is null or v_last.owner_user_id is distinct from new.owner_user_id then
     perform private.raise_error('TS404', jsonb_build_object('logical_id', new.logical_id));
-  elsif v_head.event_id is distinct from new.supersedes_id
-    or new.revision is distinct from v_head.revision + 1 then
+  elsif v_last.id is distinct from new.supersedes_id
+    or new.revision is distinct from v_last.revision + 1 then
     perform private.raise_error(
       'TS419',
       jsonb_build_object(
-        'logical_id', new.logical_id, 'head_id', v_head.event_id, 'revision', v_head.revision
+        'logical_id', new.logical_id, 'head_id', v_last.id, 'revision', v_last.revision
       )
     );
-  elsif not private.may_follow(new.op, v_head.op) then
-    perform private.reject_argument('op', 'must be one that may follow ' || v_head.op);
-  elsif new.domain <> v_head.domain then
+  elsif not private.may_follow(new.op, v_last.op) then
+    perform private.reject_argument('op', 'must be one that may follow ' || v_last.op);
+  elsif new.domain::text <> v_last.domain::text then
     perform private.reject_argument('domain', 'must be that of the event');
   end if;
-  update private.ledger_heads as h
-  set event_id = new.id, revision = new.revision, op = new.op
-  where h.organization_id = new.organization_id and h.logical_id = new.logical_id;
   return new;
 end
 $$;
@@ -281,6 +284,43 @@ comment on function private.admit_ledger_event() is
 
 create trigger ledger_events_v0_admit before insert on public.ledger_events_v0
 for each row execute function private.admit_ledger_event();
+
+-- Makes a revision current, once it is written.
+create function private.move_ledger_head()
+returns trigger
+language plpgsql
+volatile
+security definer -- writes heads, which no role may write itself
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.op = 'assert' then
+    insert into private.ledger_heads (
+      organization_id, logical_id, event_id, revision, op, domain, owner_user_id
+    ) values (
+      new.organization_id, new.logical_id, new.id, new.revision, new.op, new.domain,
+      new.owner_user_id
+    )
+    on conflict (organization_id, logical_id) do nothing;
+  else
+    update private.ledger_heads as h
+    set event_id = new.id, revision = new.revision, op = new.op
+    where h.organization_id = new.organization_id
+      and h.logical_id = new.logical_id
+      and h.event_id = new.supersedes_id;
+  end if;
+  if not found then
+    perform private.raise_error('TS419', jsonb_build_object('logical_id', new.logical_id));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.move_ledger_head() is
+  'Trigger: makes a revision that was written the current one. Errors: TS419.';
+
+create trigger ledger_events_v0_move_head after insert on public.ledger_events_v0
+for each row execute function private.move_ledger_head();
 
 -- Writes a receipt.
 create function public.ledger_assert_v0(
@@ -322,7 +362,12 @@ begin
     v_owner_id, p_owner_agent_id, p_entity_type, p_entity_id, p_country_code, p_region_code,
     p_city_code, p_locality_code, coalesce(p_occurred_at, private.clock_now()), p_payload
   )
+  -- Of two who assert one event at once, the second meets the first here.
+  on conflict (organization_id, logical_id, revision) do nothing
   returning * into v_event;
+  if v_event.id is null then
+    perform private.raise_error('TS419', jsonb_build_object('logical_id', p_logical_id));
+  end if;
   return v_event;
 end
 $$;
@@ -711,6 +756,7 @@ revoke execute on function
 private.assert_payload(jsonb),
 private.may_follow(text, text),
 private.admit_ledger_event(),
+private.move_ledger_head(),
 public.ledger_assert_v0(
   text, text, jsonb, text, text, timestamptz, uuid, text, text, text, text, text, uuid, uuid
 ),

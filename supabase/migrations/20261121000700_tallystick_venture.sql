@@ -78,7 +78,8 @@ comment on table public.venture_token_ledger is
   'ai_usage_ledger and counts to every budget, unless it is a simulation: that is never spend. '
   'Only metadata, operation_type and crew_id may be edited. Kept 7 years.';
 comment on column public.venture_token_ledger.id is
-  'Id of the row; that of its usage where record_venture_usage wrote it.';
+  'Id of the row; that of its usage where record_venture_usage wrote it, unless it was taken. No '
+  'other row is inserted under the id of a hold or a usage.';
 comment on column public.venture_token_ledger.venture_id is 'The venture that used it.';
 comment on column public.venture_token_ledger.lifecycle_stage is
   'Stage the venture was in, from 0.';
@@ -100,7 +101,8 @@ comment on column public.venture_token_ledger.budget_profile is
   'exploratory, standard, deep_due_diligence or custom: which share of the venture''s budget it '
   'counts to.';
 comment on column public.venture_token_ledger.budget_allocation_pct is
-  'That share when it was recorded, percent; null where the profile had none.';
+  'That share when it was recorded, percent, whatever an insert states; null where the profile '
+  'had none.';
 comment on column public.venture_token_ledger.is_simulation is
   'True for what was not spent: it counts to no budget, and to no sum of real usage.';
 comment on column public.venture_token_ledger.simulation_run_id is
@@ -577,6 +579,7 @@ comment on function private.allocation_of(uuid, uuid, text) is
 --
 -- A row whose id is there already is not booked again: it will meet the other at the key. Of two
 -- that are inserted at once one binds the id like that of a request; the other undoes its attempt.
+-- The id of a call is that call's, whose own row has it.
 create function private.admit_venture_row()
 returns trigger
 language plpgsql
@@ -588,6 +591,7 @@ declare
   v_usage public.ai_usage_ledger;
   v_measured private.measurement;
   v_request_id constant text := 'tallystick:venture:' || new.id;
+  v_usage_id uuid;
 begin
   if new.venture_id is null then
     return new; -- refused by its column
@@ -604,21 +608,28 @@ begin
     return new;
   end if;
 
+  v_usage_id := (
+    select coalesce(v.usage_id, v.id) from public.venture_token_ledger as v where v.id = new.id
+  );
+  if v_usage_id is null and (
+    exists (select from metering.holds as h where h.id = new.id)
+    or exists (select from public.ai_usage_ledger as l where l.id = new.id)
+  ) then
+    perform private.reject_argument('id', 'must not be that of a hold or a usage');
+  end if;
   v_measured := private.measure_venture(new.tokens_input, new.tokens_output, null);
   new.tokens_total := coalesce(new.tokens_total, new.tokens_input + new.tokens_output);
   new.created_at := private.clock_now();
-  new.budget_allocation_pct := coalesce(
-    new.budget_allocation_pct::numeric,
-    private.allocation_of(new.organization_id, new.venture_id, new.budget_profile)
+  -- Not what was stated: it may have changed since that was read, and real spend is never refused.
+  new.budget_allocation_pct := private.allocation_of(
+    new.organization_id, new.venture_id, new.budget_profile
   );
   v_usage := private.usage_of_venture(new, v_measured);
   new.cost_usd := v_usage.cost;
   if new.is_simulation then
     return new;
   end if;
-  new.usage_id := (
-    select coalesce(v.usage_id, v.id) from public.venture_token_ledger as v where v.id = new.id
-  );
+  new.usage_id := v_usage_id;
   if new.usage_id is null then
     v_usage := private.book_venture(
       v_usage, v_request_id, private.content_hash(v_request_id)
@@ -640,6 +651,36 @@ comment on function private.admit_venture_row() is
 
 create trigger venture_token_ledger_admit before insert on public.venture_token_ledger
 for each row execute function private.admit_venture_row();
+
+-- What is committed as booked has its row. One that "on conflict do nothing" passes over, as its id
+-- was inserted at once as a simulation or by another organization, was booked before that was seen.
+create function private.keep_booked_row()
+returns trigger
+language plpgsql
+stable
+security definer -- fires at commit, as whatever role the caller then is
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Of other content it is not the trigger's, but somebody's request of that name.
+  if new.content_hash = private.content_hash(new.request_id) and not exists (
+    select from public.venture_token_ledger as v
+    where v.organization_id = new.organization_id and v.usage_id = new.subject_id
+  ) then
+    perform private.raise_error('40001', jsonb_build_object('request_id', new.request_id));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.keep_booked_row() is
+  'Trigger: at commit what an insert into the venture ledger booked has its row. Errors: 40001.';
+
+create constraint trigger request_keys_keep_booked_row after insert on metering.request_keys
+deferrable initially deferred
+for each row
+when (new.operation = 'record' and starts_with(new.request_id, 'tallystick:venture:'))
+execute function private.keep_booked_row();
 
 -- What was used stays; how it is described may change.
 create function private.keep_venture_row()
@@ -780,6 +821,9 @@ comment on function private.draft_venture_row(
   'A row of the venture ledger without tokens. Errors: 22023, TS404.';
 
 -- Writes a row with what its usage cost. Null where the usage has a row already.
+--
+-- The row has the id of its usage, but where somebody took that before the call could be seen: what
+-- was used is recorded all the same.
 create function private.write_venture_row(
   p_row public.venture_token_ledger,
   p_usage public.ai_usage_ledger
@@ -797,7 +841,14 @@ begin
     tokens_output, tokens_total, cost_usd, budget_profile, budget_allocation_pct, is_simulation,
     simulation_run_id, operation_type, metadata, created_at, organization_id, usage_id
   ) values (
-    p_usage.id, p_row.venture_id, p_row.lifecycle_stage, p_row.phase, p_row.agent_type,
+    case
+      when exists (
+        select from public.venture_token_ledger as v
+        where v.id = p_usage.id and v.usage_id is distinct from p_usage.id
+      ) then private.uuid_v7(p_usage.created_at)
+      else p_usage.id
+    end,
+    p_row.venture_id, p_row.lifecycle_stage, p_row.phase, p_row.agent_type,
     p_row.model_id, p_row.job_id, p_row.crew_id, p_usage.prompt_tokens, p_usage.completion_tokens,
     p_usage.prompt_tokens + p_usage.completion_tokens, p_usage.cost, p_row.budget_profile,
     p_row.budget_allocation_pct, p_row.is_simulation, p_row.simulation_run_id,
@@ -1173,7 +1224,12 @@ begin
     on l.organization_id = v.organization_id and l.id in (v.id, v.usage_id)
   where (p_organization_ids is null or v.organization_id = any(p_organization_ids))
     and (p_since is null or v.xact_id >= p_since)
-    and v.is_simulation;
+    and v.is_simulation
+    -- A usage whose id was taken before it could be seen has a row of its own.
+    and not exists (
+      select from public.venture_token_ledger as o
+      where o.organization_id = l.organization_id and o.usage_id = l.id and o.id <> v.id
+    );
 
   return query
   select
@@ -1316,6 +1372,7 @@ private.book_venture(public.ai_usage_ledger, text, text),
 private.organization_of_venture(uuid, uuid),
 private.allocation_of(uuid, uuid, text),
 private.admit_venture_row(),
+private.keep_booked_row(),
 private.keep_venture_row(),
 private.keep_until_retention(),
 private.draft_venture_row(

@@ -96,6 +96,65 @@ def test_one_event_is_asserted_once(database: Database) -> None:
     assert sorted(codes) == ["00000"] + ["TS419"] * (CALLERS - 1)
 
 
+def insert_event(
+    connection: Connection, owner: UUID, logical: UUID, event: UUID, clause: str = ""
+) -> None:
+    """Assert by a plain insert."""
+    connection.execute(
+        "insert into public.ledger_events_v0"
+        " (id, logical_id, domain, event_type, owner_user_id)"
+        " values (%s, %s, 'payments', 'paid', %s) " + clause,
+        (event, logical, owner),
+    )
+
+
+def heads(database: Database, owner: UUID) -> list[tuple[UUID, UUID]]:
+    """Return the event and the revision of each head; nothing may disagree with it."""
+    with races.session(database) as connection:
+        assert not connection.execute(
+            "select * from audit.verify_integrity(%s)", (owner,)
+        ).fetchall()
+        return connection.execute(
+            "select logical_id, event_id from private.ledger_heads where owner_user_id = %s",
+            (owner,),
+        ).fetchall()
+
+
+@pytest.mark.parametrize("first_commits", [True, False], ids=["commit", "rollback"])
+@pytest.mark.parametrize(
+    ("clause", "code"),
+    [(None, "TS419"), ("", "23505"), ("on conflict do nothing", "00000")],
+    ids=["call", "insert", "ignore"],
+)
+def test_the_second_to_assert_an_event_waits_for_the_first(
+    database: Database, first_commits: bool, clause: str | None, code: str
+) -> None:
+    owner, logical, event = uuid4(), uuid4(), uuid4()
+    with races.rivals(database, 2) as (first, second):
+        first.do(insert_event, owner, logical, event)
+        if clause is None:
+            later = second.start(races.code_of(assert_event), owner, logical)
+        else:
+            later = second.start(races.code_of(insert_event), owner, logical, uuid4(), clause)
+        second.wait_until_blocked(later)
+        first.end(first_commits)
+        assert later.result(races.PATIENCE) == (code if first_commits else "00000")
+    assert [of for of, _ in heads(database, owner)] == [logical]
+    assert not first_commits or heads(database, owner) == [(logical, event)]
+
+
+def test_a_row_that_is_passed_over_leaves_no_head(database: Database) -> None:
+    owner, logical, event = uuid4(), uuid4(), uuid4()
+    clause = "on conflict do nothing"
+    with races.rivals(database, 2) as (first, second):
+        first.do(insert_event, owner, logical, event, clause)
+        later = second.start(races.code_of(insert_event), owner, uuid4(), event, clause)
+        second.wait_until_blocked(later)
+        first.end(True)
+        assert later.result(races.PATIENCE) == "00000"
+    assert heads(database, owner) == [(logical, event)]
+
+
 @pytest.mark.parametrize("isolation", list(IsolationLevel)[2:])
 def test_at_higher_levels_no_revision_is_lost(
     database: Database, isolation: IsolationLevel

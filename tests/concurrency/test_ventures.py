@@ -234,6 +234,45 @@ def test_a_row_that_is_inserted_twice_at_once_is_spent_once(
     assert rows(database, venture) == (1, 1, Decimal("0.10"))
 
 
+def simulate(connection: Connection, venture: Venture, row: UUID) -> None:
+    """Insert what was not spent."""
+    connection.execute(
+        "insert into public.venture_token_ledger"
+        " (id, venture_id, lifecycle_stage, agent_type, is_simulation)"
+        " values (%s, %s, 1, 'scout', true)",
+        (row, venture.id),
+    )
+
+
+@pytest.mark.parametrize("other", ["simulation", "organization"])
+def test_a_row_that_is_passed_over_spends_nothing(database: Database, other: str) -> None:
+    venture, row = open_venture(database, "1.00"), uuid4()
+    with races.rivals(database, 2) as (first, second):
+        if other == "simulation":
+            first.do(simulate, venture, row)
+        else:
+            first.do(insert, open_venture(database, "1.00"), row)
+        later = second.start(races.code_of(insert), venture, row, "on conflict do nothing")
+        second.wait_until_blocked(later)
+        first.end(True)
+        assert later.result(races.PATIENCE) == "40001"
+        assert second.do(races.code_of(insert), venture, row, "on conflict do nothing") == "00000"
+    assert rows(database, venture) == (int(other == "simulation"), 0, 0)
+
+
+def test_a_hold_whose_id_was_taken_before_it_could_be_seen_is_settled(database: Database) -> None:
+    venture = open_venture(database, "1.00", standard=50)
+    with races.rivals(database, 2) as (first, second):
+        hold = first.do(ask, venture, "standard", "0.10").hold_id
+        second.do(simulate, venture, hold)
+        second.end(True)
+        first.end(True)
+    with races.session(database) as connection:
+        row = races.committed(record)(connection, venture, hold_id=hold)
+        assert races.committed(record)(connection, venture, hold_id=hold) == row != hold
+    assert rows(database, venture) == (2, 1, Decimal("0.10"))
+
+
 def test_of_allocations_at_once_no_more_is_given_than_there_is(database: Database) -> None:
     venture = open_venture(database, "1.00")
     codes = races.together(

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -192,3 +193,43 @@ def test_errors_of_policies_and_guards_keep_code_details_and_hint(
             content=None if body is None else json.dumps(body),
         )
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+def test_a_duplicate_that_is_ignored_rewrites_no_receipt(http: Http) -> None:
+    person = http.sign_up()
+
+    def ask_as_person(method: str, path: str, body: Any = None, prefer: str = "") -> Any:
+        answer = http.caller.request(
+            method,
+            f"{http.url}/rest/v1/{path}",
+            headers={
+                **http.headers(person),
+                "content-type": "application/json",
+                "prefer": f"return=representation{prefer}",
+            },
+            content=None if body is None else json.dumps(body),
+        )
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    first, second = (
+        ask_as_person("POST", "rpc/ledger_assert_v0", {"p_domain": "payments", "p_event_type": e})
+        for e in ("paid", "refunded")
+    )
+    current = ask_as_person("GET", "ledger_current_v0?order=id")
+    assert [event["id"] for event in current] == sorted([first["id"], second["id"]])
+    ghost = {**first, "id": second["id"]}
+    for absent in ("created_at", "xact_id"):
+        del ghost[absent]
+    for row in (
+        {
+            **ghost,
+            "revision": 1,
+            "supersedes_id": first["id"],
+            "op": "void",
+            "payload": {"void_reason": "x", "voided_by": "y"},
+        },
+        {**ghost, "logical_id": str(uuid4())},
+    ):
+        assert ask_as_person("POST", "ledger_events_v0", row, ",resolution=ignore-duplicates") == []
+    assert ask_as_person("GET", "ledger_current_v0?order=id") == current

@@ -1,6 +1,6 @@
 -- The journal: what a receipt has, who writes and reads it, and what nobody may do.
 begin;
-select plan(65);
+select plan(98);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -152,6 +152,99 @@ from unnest(array[
   'update public.ledger_events_v0 set event_type = ''x''', 'delete from public.ledger_events_v0'
 ]) as s;
 
+-- What was not written moves no head ---------------------------------------------------------------
+
+-- Of a statement that may have written nothing: how many rows, and what disagrees after it.
+create function pg_temp.written(p_role text, p_person uuid, p_statement text)
+returns text
+language plpgsql
+as $$
+declare
+  v_rows bigint;
+begin
+  perform tests.act_as(p_role, p_person);
+  execute p_statement;
+  get diagnostics v_rows = row_count;
+  reset role;
+  return concat_ws(' ', v_rows, (select string_agg(check_name, ' ') from audit.verify_integrity()));
+exception when others then
+  reset role;
+  return sqlstate;
+end
+$$;
+select tests.act_as('authenticated', owner) from scene;
+create temporary table two as
+select a.id as a, a.logical_id as la, b.id as b, b.logical_id as lb
+from ledger_assert_v0('payments', 'paid') as a, ledger_assert_v0('payments', 'other') as b;
+reset role;
+create temporary table heads_before as select * from private.ledger_heads;
+select is(
+  pg_temp.written(role, scene.owner, format(g.statement, scene.owner, la, lb, a, b)), g.expected,
+  role || ': ' || g.says
+)
+from two cross join scene cross join unnest(array['authenticated', 'service_role']) as role
+cross join (
+  values
+  ('insert into ledger_events_v0 (organization_id, id, logical_id, revision, supersedes_id, op, '
+    'domain, event_type, owner_user_id, payload) values (%1$L, %5$L, %2$L, 1, %4$L, ''void'', '
+    '''payments'', ''x'', %1$L, ''{"void_reason": "x", "voided_by": "y"}'') '
+    'on conflict do nothing', '0', 'a revision under the id of another event'),
+  ('insert into ledger_events_v0 (organization_id, id, logical_id, revision, supersedes_id, op, '
+    'domain, event_type, owner_user_id) values (%1$L, %4$L, %2$L, 1, %4$L, ''amend'', '
+    '''payments'', ''x'', %1$L) on conflict (organization_id, id) do nothing', '0',
+    'or under the id of the one it revises'),
+  ('insert into ledger_events_v0 (organization_id, id, domain, event_type, owner_user_id) '
+    'values (%1$L, %5$L, ''payments'', ''ghost'', %1$L) on conflict do nothing', '0',
+    'an event under an id that is there'),
+  ('insert into ledger_events_v0 (organization_id, id, logical_id, domain, event_type, '
+    'owner_user_id) values (%1$L, %5$L, %3$L, ''payments'', ''ghost'', %1$L) '
+    'on conflict do nothing', 'TS419', 'an event that is there'),
+  ('insert into ledger_events_v0 (organization_id, id, domain, event_type, owner_user_id) '
+    'values (%1$L, %5$L, ''payments'', ''ghost'', %1$L)', '23505', 'an id that is there'),
+  ('insert into ledger_events_v0 (organization_id, id, domain, event_type, owner_user_id) '
+    'values (%1$L, %5$L, ''payments'', ''ghost'', %1$L) '
+    'on conflict (organization_id, id) do update set event_type = ''ghost''', '42501',
+    'an upsert'),
+  ('insert into ledger_events_v0 (organization_id, id, logical_id, revision, supersedes_id, op, '
+    'domain, event_type, owner_user_id) values (%1$L, %5$L, %2$L, 1, %4$L, ''amend'', '
+    '''payments'', ''x'', %1$L) on conflict (organization_id, id) do update set id = excluded.id',
+    '42501', 'an upsert of a revision')
+) as g (statement, expected, says);
+select results_eq(
+  'select h::text from private.ledger_heads as h order by 1',
+  'select h::text from heads_before as h order by 1', 'no head has moved'
+);
+select throws_ok(
+  format(
+    'update private.ledger_heads set event_id = gen_random_uuid() where logical_id = %L', la
+  ), '23503', null, 'a head names an event that is there'
+) from two;
+
+-- The rows of one statement follow one another as if each had its own.
+select is(
+  pg_temp.written(role, scene.owner, format(
+    'insert into ledger_events_v0 (organization_id, id, logical_id, revision, supersedes_id, op, '
+    'domain, event_type, owner_user_id) values '
+    '(%1$L, %3$L, %2$L, 0, null, ''assert'', ''d'', ''e'', %1$L), ' || s.statement,
+    scene.owner, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid()
+  )), s.expected, role || ': an event and ' || s.says
+)
+from scene cross join unnest(array['authenticated', 'service_role']) as role
+cross join (
+  values
+  ('(%1$L, %4$L, %2$L, 1, %3$L, ''void'', ''d'', ''e'', %1$L)', '23514', 'a void without a reason'),
+  ('(%1$L, %4$L, %2$L, 1, %3$L, ''amend'', ''d'', ''e'', %1$L), '
+    '(%1$L, %5$L, %2$L, 2, %4$L, ''amend'', ''d'', ''e'', %1$L)', '3', 'two revisions'),
+  ('(%1$L, %4$L, %2$L, 1, %3$L, ''amend'', ''d'', ''e'', %1$L), '
+    '(%1$L, %5$L, %2$L, 1, %3$L, ''amend'', ''d'', ''e'', %1$L)', 'TS419', 'two of one revision'),
+  ('(%1$L, %4$L, %2$L, 0, null, ''assert'', ''d'', ''e'', %1$L)', 'TS419', 'the same again'),
+  ('(%1$L, %3$L, %2$L, 0, null, ''assert'', ''d'', ''e'', %1$L) on conflict do nothing', 'TS419',
+    'the same again, duplicates ignored'),
+  ('(%1$L, %3$L, %2$L, 1, %3$L, ''amend'', ''d'', ''e'', %1$L), '
+    '(%1$L, %4$L, %2$L, 1, %3$L, ''amend'', ''d'', ''e'', %1$L) on conflict do nothing', '2',
+    'a revision that is passed over')
+) as s (statement, expected, says);
+
 -- Reading -----------------------------------------------------------------------------------------
 
 insert into ledger_audience_v0 (organization_id, logical_id, audience_user_id, granted_by, expires_at)
@@ -193,6 +286,41 @@ select is(
   )), 'trust and safety', 'the server revises what is the owner''s'
 ) from mine, scene;
 select is_empty('select * from audit.verify_integrity()', 'all of that agrees');
+
+-- Each check is broken once --------------------------------------------------------------------------
+
+create function pg_temp.broken(p_break text)
+returns text
+language plpgsql
+as $$
+declare
+  v_found text;
+begin
+  execute p_break;
+  select string_agg(distinct check_name, ' ' order by check_name) into v_found
+  from audit.verify_integrity();
+  raise exception using errcode = 'UNDOO';
+exception when sqlstate 'UNDOO' then
+  return v_found;
+end
+$$;
+alter table ledger_events_v0 disable trigger ledger_events_v0_reject_mutation;
+select is(pg_temp.broken(format(b.statement, la, lb, a, b)), b.expected, b.says)
+from two cross join lateral (
+  values
+  ('update private.ledger_heads set event_id = %4$L where logical_id = %1$L',
+    'head_is_the_last_revision', 'a head that names another event'),
+  ('update private.ledger_heads set revision = 7 where logical_id = %1$L',
+    'head_is_the_last_revision', 'a head with another number'),
+  ('update private.ledger_heads set op = ''void'' where logical_id = %1$L',
+    'head_is_the_last_revision', 'a head that is called void'),
+  ('delete from private.ledger_heads where logical_id = %1$L', 'head_is_the_last_revision',
+    'an event without a head'),
+  ('update ledger_events_v0 set op = ''restate'' where revision = 1 and op = ''amend'' '
+    'and payload ? ''amount''', 'revision_follows_its_predecessor',
+    'what follows no void, restated')
+) as b (statement, expected, says);
+alter table ledger_events_v0 enable trigger ledger_events_v0_reject_mutation;
 
 select * from finish();
 rollback;

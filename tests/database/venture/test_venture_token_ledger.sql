@@ -1,7 +1,7 @@
 -- The venture ledger: what the document says it has, who writes and reads it, and what nobody may
 -- do.
 begin;
-select plan(177);
+select plan(190);
 
 select tests.freeze_clock('2026-03-10 12:00+00');
 create temporary table scene as
@@ -197,6 +197,22 @@ select is(
   (select sum(cost) from public.ai_usage_ledger)::numeric, 0.2528, 'an id that is there spends nothing'
 );
 
+-- Its share is what the profile has when it is recorded, whatever is stated.
+select (metering.allocate_venture_budget(org, venture, 'custom', 12.5)).custom_pct from scene;
+select is(
+  pg_temp.answer('service_role', null, format(
+    'insert into public.venture_token_ledger (venture_id, lifecycle_stage, agent_type, '
+    'budget_profile, budget_allocation_pct, is_simulation) select venture, 1, ''a'', %L, %s, %L '
+    'from scene returning budget_allocation_pct', v.profile, v.stated, v.is_simulation
+  )), v.share, format('the share of %s, stated as %s: %s', v.profile, v.stated, v.share)
+)
+from (
+  values
+  ('custom', '77', false, '12.50'), ('custom', '77', true, '12.50'),
+  ('custom', 'null', false, '12.50'), ('standard', '77', false, 'none'),
+  ('standard', '77', true, 'none')
+) as v (profile, stated, is_simulation, share);
+
 -- Simulations are not spend -----------------------------------------------------------------------
 
 select tests.act_as('service_role');
@@ -241,6 +257,22 @@ select results_eq(
   $$values (1, null, 'a', 0.0028, 0::numeric), (3, 'THE_TRUTH', 'researcher', 0.25, 0),
     (3, null, 'researcher', 0, 5)$$, 'and by all of them'
 );
+
+-- The id of a call is that call's: of a hold, of a usage, of another organization too.
+create temporary table calls as
+select
+  tests.hold(o, 0.125) as hold, (tests.settle(h.id, 0.125)) as usage, o
+from scene cross join unnest(array[org, away]) as o
+cross join lateral (select tests.hold(o, 0.125) as id) as h;
+select is(
+  pg_temp.answer('service_role', null, format(
+    'insert into public.venture_token_ledger (id, venture_id, lifecycle_stage, agent_type, '
+    'is_simulation) select %L, venture, 1, ''a'', %L from scene on conflict do nothing returning tokens_total', i.id, b
+  )), '22023', format('not under the id of a %s', i.kind)
+)
+from calls as c
+cross join lateral (values ('hold', c.hold), ('usage', c.usage)) as i (kind, id)
+cross join unnest(array[true, false]) as b;
 
 -- Who -------------------------------------------------------------------------------------------
 
