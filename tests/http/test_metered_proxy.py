@@ -261,7 +261,8 @@ def test_headers_say_what_a_call_belongs_to(team: Team, provider: Provider) -> N
         "select workflow_id, tags from ai_usage_ledger where organization_id = %s", team.id
     )
     assert rows == [(workflow, {"feature": "chat"})]
-    assert provider.requests[0] == {"model": MODEL, "messages": MESSAGES, "max_tokens": 400}
+    sent = {"model": MODEL, "messages": MESSAGES, "max_completion_tokens": 400}
+    assert provider.requests[0] == sent
 
 
 # Left and failed

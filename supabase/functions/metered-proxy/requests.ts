@@ -46,18 +46,19 @@ export async function readRequest(request: Request, settings: Settings): Promise
   if (tier !== null && typeof tier !== "string") {
     throw invalid("service_tier", "must be a text");
   }
-  const limit = positive(body, "max_completion_tokens") ?? positive(body, "max_tokens");
+  const limit = outputLimit(body) ?? settings.maxOutputTokens;
   const choices = positive(body, "n") ?? 1;
   if (choices > MOST_CHOICES) {
     throw invalid("n", `must be at most ${MOST_CHOICES}`);
   }
   const options = (body.stream_options ?? {}) as Record<string, unknown>;
   const isStream = body.stream === true;
+  const { max_completion_tokens: _, max_tokens: __, ...rest } = body;
   return {
     body: {
-      ...body,
-      // Without a limit an answer could cost more than was held for it.
-      ...(limit === null ? { [settings.outputLimitField]: settings.maxOutputTokens } : {}),
+      ...rest,
+      // What is held for is what the provider is told, in the one field it obeys.
+      [settings.outputLimitField]: limit,
       ...(isStream ? { stream_options: { ...options, include_usage: true } } : {}),
     },
     model,
@@ -65,7 +66,7 @@ export async function readRequest(request: Request, settings: Settings): Promise
     isStream,
     wantsUsage: options.include_usage === true,
     inputTokens: promptTokens(body),
-    maxOutputTokens: choices * (limit ?? settings.maxOutputTokens),
+    maxOutputTokens: choices * limit,
     requestId: requestId(request.headers),
     // OpenAI's clients send their `organization` in this header.
     organizationId: id(request.headers, "openai-organization"),
@@ -94,6 +95,16 @@ async function readBody(request: Request): Promise<Record<string, unknown>> {
     throw new Refusal(400, "invalid_json", "the body is not a JSON object");
   }
   return body as Record<string, unknown>;
+}
+
+/** How long an answer may be, by the name of today or of old; providers differ in which they obey. */
+function outputLimit(body: Record<string, unknown>): number | null {
+  const limit = positive(body, "max_completion_tokens");
+  const old = positive(body, "max_tokens");
+  if (limit !== null && old !== null && limit !== old) {
+    throw invalid("max_tokens", "must be what max_completion_tokens is, or be left out");
+  }
+  return limit ?? old;
 }
 
 function positive(body: Record<string, unknown>, name: string): number | null {

@@ -4,10 +4,14 @@ import { settings } from "./settings.ts";
 
 const CHAT = { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] };
 
-function read(body: unknown, headers: Record<string, string> = {}) {
+function read(
+  body: unknown,
+  headers: Record<string, string> = {},
+  environment: Record<string, string> = {},
+) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
   const request = new Request("http://proxy/", { method: "POST", body: text, headers });
-  return readRequest(request, settings());
+  return readRequest(request, settings(environment));
 }
 
 Deno.test("an answer without a limit gets one, as more was not held", async () => {
@@ -15,9 +19,23 @@ Deno.test("an answer without a limit gets one, as more was not held", async () =
   strictEqual(unlimited.body.max_completion_tokens, 4096);
   strictEqual(unlimited.maxOutputTokens, 4096);
   const limited = await read({ ...CHAT, max_tokens: 20, n: 3 });
-  strictEqual(limited.body.max_completion_tokens, undefined);
   strictEqual(limited.maxOutputTokens, 60);
 });
+
+for (const field of ["max_completion_tokens", "max_tokens"]) {
+  Deno.test(`the limit that is held for is told in ${field}, where that is obeyed`, async () => {
+    const asked = [{ max_completion_tokens: 20 }, { max_tokens: 20 }, {
+      max_completion_tokens: 20,
+      max_tokens: 20,
+    }];
+    for (const limits of asked) {
+      const { body } = await read({ ...CHAT, ...limits }, {}, {
+        PROVIDER_OUTPUT_LIMIT_FIELD: field,
+      });
+      deepStrictEqual(body, { ...CHAT, [field]: 20 });
+    }
+  });
+}
 
 Deno.test("a stream always reports its usage to us", async () => {
   const stream = await read({
@@ -58,6 +76,7 @@ const WRONG: [string, unknown, Record<string, string>, string | undefined][] = [
   ["no model", { ...CHAT, model: " " }, {}, "model"],
   ["no messages", { ...CHAT, messages: [] }, {}, "messages"],
   ["no answer wanted", { ...CHAT, max_tokens: 0 }, {}, "max_tokens"],
+  ["two limits", { ...CHAT, max_completion_tokens: 1, max_tokens: 9 }, {}, "max_tokens"],
   ["half a choice", { ...CHAT, n: 1.5 }, {}, "n"],
   ["a tier that is no text", { ...CHAT, service_tier: 1 }, {}, "service_tier"],
   [
