@@ -51,8 +51,8 @@ export async function readRequest(request: Request, settings: Settings): Promise
   if (choices > MOST_CHOICES) {
     throw invalid("n", `must be at most ${MOST_CHOICES}`);
   }
-  const options = (body.stream_options ?? {}) as Record<string, unknown>;
-  const isStream = body.stream === true;
+  const isStream = flag(body, "stream");
+  const options = streamOptions(body);
   const { max_completion_tokens: _, max_tokens: __, ...rest } = body;
   return {
     body: {
@@ -64,7 +64,7 @@ export async function readRequest(request: Request, settings: Settings): Promise
     model,
     serviceTier: tier,
     isStream,
-    wantsUsage: options.include_usage === true,
+    wantsUsage: flag(options, "include_usage"),
     inputTokens: promptTokens(body),
     maxOutputTokens: choices * limit,
     requestId: requestId(request.headers),
@@ -105,6 +105,23 @@ function outputLimit(body: Record<string, unknown>): number | null {
     throw invalid("max_tokens", "must be what max_completion_tokens is, or be left out");
   }
   return limit ?? old;
+}
+
+function streamOptions(body: Record<string, unknown>): Record<string, unknown> {
+  const options = body.stream_options ?? {};
+  if (typeof options !== "object" || Array.isArray(options)) {
+    throw invalid("stream_options", "must be an object");
+  }
+  return options as Record<string, unknown>;
+}
+
+/** Some providers take "true" and 1 for true: they would stream what is not read as a stream. */
+function flag(body: Record<string, unknown>, name: string): boolean {
+  const value = body[name] ?? false;
+  if (typeof value !== "boolean") {
+    throw invalid(name, "must be true or false");
+  }
+  return value;
 }
 
 function positive(body: Record<string, unknown>, name: string): number | null {

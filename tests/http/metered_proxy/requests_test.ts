@@ -50,6 +50,12 @@ Deno.test("a stream always reports its usage to us", async () => {
   strictEqual((await read(CHAT)).body.stream_options, undefined);
 });
 
+Deno.test("null is as good as nothing", async () => {
+  const nothing = { stream: null, stream_options: null, n: null, max_tokens: null };
+  const { isStream, wantsUsage, maxOutputTokens } = await read({ ...CHAT, ...nothing });
+  deepStrictEqual([isStream, wantsUsage, maxOutputTokens], [false, false, 4096]);
+});
+
 Deno.test("headers say what a call belongs to", async () => {
   const id = "0190f0a0-0000-7000-8000-000000000001";
   const chat = await read(CHAT, {
@@ -79,6 +85,16 @@ const WRONG: [string, unknown, Record<string, string>, string | undefined][] = [
   ["two limits", { ...CHAT, max_completion_tokens: 1, max_tokens: 9 }, {}, "max_tokens"],
   ["half a choice", { ...CHAT, n: 1.5 }, {}, "n"],
   ["a tier that is no text", { ...CHAT, service_tier: 1 }, {}, "service_tier"],
+  ["a stream in words", { ...CHAT, stream: "true" }, {}, "stream"],
+  ["a stream in numbers", { ...CHAT, stream: 1 }, {}, "stream"],
+  ["a list of options", { ...CHAT, stream: true, stream_options: [] }, {}, "stream_options"],
+  ["options in words", { ...CHAT, stream: true, stream_options: "usage" }, {}, "stream_options"],
+  [
+    "a usage asked for in words",
+    { ...CHAT, stream: true, stream_options: { include_usage: "yes" } },
+    {},
+    "include_usage",
+  ],
   [
     "an organization that is no id",
     CHAT,
