@@ -1,7 +1,8 @@
 /** What a caller asks for: the body, and the headers that say what it belongs to. */
 
 import { promptTokens } from "./estimates.ts";
-import { Refusal } from "./refusals.ts";
+import { checkFields } from "./fields.ts";
+import { invalid, Refusal } from "./refusals.ts";
 import type { Settings } from "./settings.ts";
 
 const LONGEST_BODY = 20 * 1024 * 1024; // bytes
@@ -35,6 +36,7 @@ export interface ChatRequest {
  */
 export async function readRequest(request: Request, settings: Settings): Promise<ChatRequest> {
   const body = await readBody(request);
+  checkFields(body, settings.extraFields);
   const model = body.model;
   if (typeof model !== "string" || model.trim() === "") {
     throw invalid("model", "must be the name of a model");
@@ -162,10 +164,6 @@ function tags(headers: Headers): Record<string, string> {
     }
     return [name, value[0]];
   }));
-}
-
-function invalid(param: string, rule: string): Refusal {
-  return new Refusal(400, "invalid_value", `${param} ${rule}`, { param });
 }
 
 function tooLong(): Refusal {

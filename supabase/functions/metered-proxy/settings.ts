@@ -15,6 +15,8 @@ export interface Settings {
   maxOutputTokens: number;
   /** The field in which the provider is told so. */
   outputLimitField: string;
+  /** Fields of a request that are passed on beside those of OpenAI. */
+  extraFields: Set<string>;
   /** How long the provider may take to begin an answer, or to give a whole one. */
   timeoutMs: number;
   /** How long a stream may be silent. */
@@ -57,6 +59,9 @@ export function readSettings(env: Environment): Settings {
     providerName: env("PROVIDER_NAME") || null,
     maxOutputTokens: Math.floor(number("PROVIDER_MAX_OUTPUT_TOKENS", 4096)),
     outputLimitField: env("PROVIDER_OUTPUT_LIMIT_FIELD") || "max_completion_tokens",
+    extraFields: new Set(
+      (env("PROVIDER_EXTRA_FIELDS") ?? "").split(",").map((name) => name.trim()).filter(Boolean),
+    ),
     timeoutMs: 1000 * number("PROVIDER_TIMEOUT_SECONDS", 120),
     idleMs: 1000 * number("PROVIDER_IDLE_SECONDS", 60),
   };

@@ -56,6 +56,36 @@ Deno.test("null is as good as nothing", async () => {
   deepStrictEqual([isStream, wantsUsage, maxOutputTokens], [false, false, 4096]);
 });
 
+const UNPRICED = ["models", "route", "provider", "plugins", "web_search_options", "top_k", ""];
+for (const name of [...UNPRICED, "__proto__", "constructor"]) {
+  Deno.test(`the field "${name}" is not passed on, as nobody knows what it costs`, async () => {
+    const body = JSON.stringify(CHAT).replace("{", `{"${name}": null, `);
+    await rejects(read(body), {
+      status: 400,
+      code: "unknown_parameter",
+      particulars: { param: name },
+    });
+  });
+}
+
+Deno.test("fields that the provider has beside OpenAI's are passed on where it is told", async () => {
+  const { body } = await read({ ...CHAT, top_k: 5 }, {}, {
+    PROVIDER_EXTRA_FIELDS: "min_p, top_k",
+  });
+  strictEqual(body.top_k, 5);
+});
+
+Deno.test("tools are the caller's own", async () => {
+  const tools = [{ type: "function", function: { name: "look" } }, { type: "custom", custom: {} }];
+  deepStrictEqual((await read({ ...CHAT, tools })).body.tools, tools);
+  for (const tool of [{ type: "web_search" }, { google_search: {} }, null, "function"]) {
+    await rejects(read({ ...CHAT, tools: [...tools, tool] }), {
+      status: 400,
+      particulars: { param: "tools" },
+    });
+  }
+});
+
 Deno.test("headers say what a call belongs to", async () => {
   const id = "0190f0a0-0000-7000-8000-000000000001";
   const chat = await read(CHAT, {
@@ -83,6 +113,7 @@ const WRONG: [string, unknown, Record<string, string>, string | undefined][] = [
   ["no messages", { ...CHAT, messages: [] }, {}, "messages"],
   ["no answer wanted", { ...CHAT, max_tokens: 0 }, {}, "max_tokens"],
   ["two limits", { ...CHAT, max_completion_tokens: 1, max_tokens: 9 }, {}, "max_tokens"],
+  ["tools that are no list", { ...CHAT, tools: "look" }, {}, "tools"],
   ["half a choice", { ...CHAT, n: 1.5 }, {}, "n"],
   ["a tier that is no text", { ...CHAT, service_tier: 1 }, {}, "service_tier"],
   ["a stream in words", { ...CHAT, stream: "true" }, {}, "stream"],
