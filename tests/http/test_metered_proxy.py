@@ -594,6 +594,20 @@ def test_a_request_id_is_for_one_request(team: Team, provider: Provider) -> None
 # Asked wrongly
 
 
+@pytest.mark.parametrize("wrong", [{"model": "m\0"}, {"service_tier": "\0"}, {"model": "m\ud800"}])
+def test_letters_the_database_has_not_are_a_mistake(
+    team: Team, provider: Provider, wrong: dict[str, str]
+) -> None:
+    """And no reason to try again."""
+    refused = httpx.post(
+        f"{team.base_url}/chat/completions",
+        content=json.dumps({"model": MODEL, "messages": MESSAGES, **wrong}),
+        headers={"authorization": f"Bearer {team.owner.token}"},
+    )
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
+    assert provider.requests == []
+
+
 def test_a_mistake_is_named(team: Team, provider: Provider) -> None:
     """Before anything is held."""
     with team.openai() as client, pytest.raises(openai.BadRequestError) as wrong:
