@@ -236,6 +236,36 @@ def test_an_answer_without_a_usage_is_estimated(team: Team, provider: Provider) 
     )
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_read_is_paid_for_all_the_same(
+    team: Team, provider: Provider, stream: bool
+) -> None:
+    """Whose usage can be read costs that, and is passed on; of another it is estimated."""
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100}
+    odd = json.dumps({"choices": [None], "usage": usage}).encode()
+    provider.plan(Answer(raw=odd), Answer(raw=b"?" * 40), Answer(raw=b'{"error": {}}'))
+    body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 400, "stream": stream}
+
+    def post() -> httpx.Response:
+        return httpx.post(
+            f"{team.base_url}/chat/completions",
+            json=body,
+            headers={"authorization": f"Bearer {team.owner.token}"},
+        )
+
+    read, unread, failed = post(), post(), post()
+    assert (read.status_code, read.content) == (200, odd)
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in (unread, failed)] == [
+        (502, "provider_error")
+    ] * 2
+    settled_as(
+        team,
+        (Decimal("0.0035"), {"input_tokens": 1000, "output_tokens": 100}, "priced"),
+        (priced(10), {"input_tokens": MESSAGE_TOKENS, "output_tokens": 10}, "estimated"),
+    )
+    assert team.holds() == [("released", "provider_error")]
+
+
 def test_the_tier_that_served_is_charged(team: Team, provider: Provider) -> None:
     """Where another tier served than was asked for, that one's price holds."""
     team.query(

@@ -69,19 +69,6 @@ export async function ask(
   return response;
 }
 
-/** Reads an answer, or a chunk of one. An error in its place breaks it off. */
-export function readAnswer(text: string): Record<string, unknown> {
-  try {
-    const answer = JSON.parse(text);
-    if (typeof answer === "object" && answer !== null && !answer.error) {
-      return answer;
-    }
-  } catch {
-    // no JSON
-  }
-  throw providerBroke();
-}
-
 /** What a caller is told of a connection that failed: 504 `provider_timeout`, 502 `provider_error`. */
 export function providerFailure(error: unknown, deadline: Deadline): Refusal {
   if (error instanceof Refusal) {

@@ -56,7 +56,7 @@ export function readUsage(response: Json): Usage | null {
 /** The tier that served; undefined where it is not said, or is a wish (`auto`). */
 export function servedTier(response: Json): string | undefined {
   const tier = response.service_tier;
-  return typeof tier === "string" && tier !== "auto" ? tier : undefined;
+  return typeof tier === "string" && tier.trim() && tier !== "auto" ? tier : undefined;
 }
 
 /** Where a report contradicts itself, each count is cut to what is left of the total. */

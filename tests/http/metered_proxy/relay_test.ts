@@ -1,4 +1,4 @@
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { Meter } from "../../../supabase/functions/metered-proxy/meter.ts";
 import { Deadline } from "../../../supabase/functions/metered-proxy/provider.ts";
 import { relay } from "../../../supabase/functions/metered-proxy/relay.ts";
@@ -33,27 +33,27 @@ function relayed(
   const controller = new TransformStream<Uint8Array, Uint8Array>();
   body.pipeTo(controller.writable, { signal: deadline.signal }).catch(() => {});
   const meter = new Meter({ wantsUsage, inputTokens: 7 } as ChatRequest);
-  const endings: string[] = [];
+  const ended = { times: 0 };
   const stream = relay(controller.readable, {
     meter,
     deadline,
     idleMs,
-    end: (ending) => {
-      endings.push(ending);
+    end: () => {
+      ended.times += 1;
       return Promise.resolve();
     },
   });
-  return { stream, meter, endings, provider };
+  return { stream, meter, ended, provider };
 }
 
 const all = (stream: ReadableStream<Uint8Array>) => new Response(stream).text();
 
 Deno.test("events are passed on, but for the usage nobody asked for", async () => {
   const sent = lines(piece("Hel"), piece("lo"), USAGE, "[DONE]");
-  const { stream, meter, endings } = relayed([sent]);
+  const { stream, meter, ended } = relayed([sent]);
   strictEqual(await all(stream), lines(piece("Hel"), piece("lo"), "[DONE]"));
   deepStrictEqual(meter.usage, { input_tokens: 9, output_tokens: 2 });
-  deepStrictEqual(endings, ["complete"]);
+  strictEqual(ended.times, 1);
 });
 
 Deno.test("the usage is passed on to who asked for it", async () => {
@@ -64,19 +64,19 @@ Deno.test("the usage is passed on to who asked for it", async () => {
 Deno.test("bytes may be cut anywhere, also inside a letter", async () => {
   const sent = lines(piece("naïve 你好"), USAGE, "[DONE]").replaceAll("\n", "\r\n");
   const bytes = [...new TextEncoder().encode(sent)].map((byte) => new Uint8Array([byte]));
-  const { stream, endings } = relayed(bytes);
+  const { stream, ended } = relayed(bytes);
   strictEqual(await all(stream), lines(piece("naïve 你好"), "[DONE]"));
-  deepStrictEqual(endings, ["complete"]);
+  strictEqual(ended.times, 1);
 });
 
 Deno.test("a stream without its last line is whole where it said its usage", async () => {
-  const { stream, endings } = relayed([lines(piece("Hello"), USAGE)]);
+  const { stream, ended } = relayed([lines(piece("Hello"), USAGE)]);
   strictEqual(await all(stream), lines(piece("Hello"), "[DONE]"));
-  deepStrictEqual(endings, ["complete"]);
+  strictEqual(ended.times, 1);
 });
 
 Deno.test("a stream that is cut off ends with an error, and is estimated", async () => {
-  const { stream, meter, endings } = relayed([lines(piece("Hello"), piece(" world, hello"))]);
+  const { stream, meter, ended } = relayed([lines(piece("Hello"), piece(" world, hello"))]);
   const text = await all(stream);
   ok(text.includes('"code":"provider_error"') && !text.includes("[DONE]"), text);
   deepStrictEqual(meter.usage, {
@@ -84,22 +84,22 @@ Deno.test("a stream that is cut off ends with an error, and is estimated", async
     output_tokens: 5,
     is_estimate: true,
   });
-  deepStrictEqual(endings, ["broken"]);
+  strictEqual(ended.times, 1);
 });
 
 for (const broken of ['{"error": {"message": "key sk-provider-secret"}}', "no JSON"]) {
   Deno.test(`the provider's ${broken} is told in our words`, async () => {
-    const { stream, endings } = relayed([lines(piece("Hello"), broken)]);
+    const { stream, ended } = relayed([lines(piece("Hello"), broken)]);
     const text = await all(stream);
     ok(text.includes("provider_error") && !text.includes("sk-provider-secret"), text);
-    deepStrictEqual(endings, ["broken"]);
+    strictEqual(ended.times, 1);
   });
 }
 
 Deno.test("a provider that falls silent is given up", async () => {
-  const { stream, endings } = relayed([lines(piece("Hello"))], { isOpen: true, idleMs: 20 });
+  const { stream, ended } = relayed([lines(piece("Hello"))], { isOpen: true, idleMs: 20 });
   ok((await all(stream)).includes("provider_timeout"));
-  deepStrictEqual(endings, ["broken"]);
+  strictEqual(ended.times, 1);
 });
 
 Deno.test("comments are passed on while there is nothing else to say", async () => {
@@ -110,14 +110,14 @@ Deno.test("comments are passed on while there is nothing else to say", async () 
 });
 
 Deno.test("a caller who goes away ends the provider's answer", async () => {
-  const { stream, meter, endings, provider } = relayed([lines(piece("Hel"), piece("lo"))], {
+  const { stream, meter, ended, provider } = relayed([lines(piece("Hel"), piece("lo"))], {
     isOpen: true,
   });
   const reader = stream.getReader();
   await reader.read();
   await reader.cancel();
   await new Promise((resume) => setTimeout(resume));
-  deepStrictEqual(endings, ["caller gone"]);
+  strictEqual(ended.times, 1);
   ok(provider.isCancelled);
   deepStrictEqual(meter.usage, {
     input_tokens: 7,
@@ -133,6 +133,39 @@ Deno.test("tool calls, refusals and reasoning are generated too", () => {
   meter.see({ choices: [{ delta: { tool_calls: [call] } }] });
   meter.see({ choices: [{ delta: { reasoning_content: "hm" } }] });
   strictEqual(meter.usage.output_tokens, 4); // 15 bytes
+});
+
+Deno.test("choices that are none are passed over, and the usage read", () => {
+  for (const choices of [[null], [7, "text", []], "none", [{ delta: 7 }], [{ message: null }]]) {
+    const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+    const usage = { prompt_tokens: 9, completion_tokens: 2 };
+    meter.read(JSON.stringify({ choices, usage }));
+    deepStrictEqual(meter.usage, { input_tokens: 9, output_tokens: 2 });
+  }
+  const odd = { tool_calls: [null, 7, { function: 7 }], function_call: 7, audio: 7, content: [] };
+  const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+  meter.read(JSON.stringify({ choices: [{ delta: odd }] }));
+  strictEqual(meter.usage.output_tokens, 0);
+});
+
+Deno.test("only a failure and nothing else costs nothing", () => {
+  const failure = '{"error": {"message": "overloaded"}}';
+  const paid =
+    '{"error": {"message": "cut"}, "usage": {"prompt_tokens": 9, "completion_tokens": 2}}';
+  const cases: [string[], boolean][] = [
+    [[failure], true],
+    [[paid], false],
+    [[piece("Hel"), failure], false],
+    [["no JSON"], false],
+    [["null"], false],
+  ];
+  for (const [events, isFailure] of cases) {
+    const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+    const [last, ...first] = events.toReversed();
+    first.forEach((event) => meter.read(event));
+    throws(() => meter.read(last!), { code: "provider_error" });
+    strictEqual(meter.isFailure, isFailure, events.join());
+  }
 });
 
 Deno.test("the tier that served goes with the usage", () => {
