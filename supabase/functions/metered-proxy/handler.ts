@@ -93,7 +93,7 @@ async function hold(caller: Client, settings: Settings, chat: ChatRequest): Prom
 
 /** Asks the provider, and passes its answer on. */
 async function answer(call: Call, callerGone: AbortSignal): Promise<Response> {
-  const deadline = new Deadline();
+  const deadline = new Deadline(call.settings.callMs);
   deadline.set(call.settings.timeoutMs);
   const meter = new Meter(call.chat);
   if (!call.chat.isStream) {
@@ -126,7 +126,7 @@ async function asked(
     } else {
       await release(server, hold, failure.code);
     }
-    deadline.clear();
+    deadline.abort();
     throw failure;
   } finally {
     callerGone?.removeEventListener("abort", goneEarly);
@@ -152,7 +152,7 @@ async function whole(
     await conclude(call, meter);
     throw failure;
   } finally {
-    deadline.clear();
+    deadline.abort();
   }
   const cost = await conclude(call, meter);
   return new Response(text, {
@@ -166,6 +166,7 @@ async function whole(
 
 /** Answers as a stream. A caller who goes away ends it, and pays for what came until then. */
 function stream(response: Response, call: Call, meter: Meter, deadline: Deadline): Response {
+  deadline.clear(); // it has begun
   const relayed = relay(response.body ?? new Blob().stream(), {
     meter,
     deadline,

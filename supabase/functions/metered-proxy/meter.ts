@@ -63,12 +63,16 @@ export class Meter {
 
   /**
    * What to settle: the usage as stated; where nobody stated it, the prompt as it was held for and
-   * the answer as far as it came, flagged as an estimate. Reasoning that was not shown is missing.
+   * the answer as far as it came and was allowed, flagged as an estimate. Reasoning that was not
+   * shown is missing.
    */
   get usage(): Usage {
     const usage = this.#stated ?? {
       input_tokens: this.request.inputTokens,
-      output_tokens: answerTokens(this.#bytes, this.#pieces),
+      output_tokens: Math.min(
+        answerTokens(this.#bytes, this.#pieces),
+        this.request.maxOutputTokens,
+      ),
       is_estimate: true,
     };
     return this.#tier ? { ...usage, service_tier: this.#tier } : usage;

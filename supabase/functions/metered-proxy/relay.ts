@@ -47,6 +47,21 @@ export function relay(
     }
   }
 
+  /** Tells the caller what went wrong, as the last event. */
+  async function breakOff(error: unknown): Promise<void> {
+    const failure = providerFailure(error, deadline);
+    await end();
+    send(`data: ${JSON.stringify(failure.body)}`);
+    caller.close();
+  }
+
+  /** The time for the whole passes also while the caller takes nothing and nobody listens. */
+  function overdue(): void {
+    if (!isListening && !ended) {
+      breakOff(deadline.signal.reason).catch(() => {}); // the caller is gone
+    }
+  }
+
   async function end(): Promise<void> {
     if (!ended) {
       ended = true;
@@ -91,6 +106,7 @@ export function relay(
   return new ReadableStream({
     start(controller) {
       caller = controller;
+      deadline.signal.addEventListener("abort", overdue);
     },
     async pull() {
       try {
@@ -103,9 +119,7 @@ export function relay(
         if (ended) {
           return; // the caller is gone, and the provider was told so
         }
-        const failure = providerFailure(error, deadline);
-        await end();
-        send(`data: ${JSON.stringify(failure.body)}`);
+        return await breakOff(error);
       }
       caller.close();
     },

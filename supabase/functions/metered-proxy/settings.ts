@@ -17,11 +17,16 @@ export interface Settings {
   outputLimitField: string;
   /** Fields of a request that are passed on beside those of OpenAI. */
   extraFields: Set<string>;
+  /** How long a call may take, from the first word asked to the last one taken by the caller. */
+  callMs: number;
   /** How long the provider may take to begin an answer, or to give a whole one. */
   timeoutMs: number;
   /** How long a stream may be silent. */
   idleMs: number;
 }
+
+/** A minute less than a hold is claimed for: what is paid must not be free again before its end. */
+const LONGEST_CALL_SECONDS = 540;
 
 type Environment = (name: string) => string | undefined;
 
@@ -37,10 +42,12 @@ export function readSettings(env: Environment): Settings {
     }
     return value;
   };
-  const number = (name: string, standard: number) => {
+  const number = (name: string, standard: number, most = Infinity) => {
     const value = Number(env(name) || standard);
-    if (!(value > 0)) {
-      throw notConfigured(`${name} must be a number above 0`);
+    if (!(value > 0 && value <= most)) {
+      throw notConfigured(
+        `${name} must be a number above 0${most < Infinity ? ` and at most ${most}` : ""}`,
+      );
     }
     return value;
   };
@@ -62,8 +69,9 @@ export function readSettings(env: Environment): Settings {
     extraFields: new Set(
       (env("PROVIDER_EXTRA_FIELDS") ?? "").split(",").map((name) => name.trim()).filter(Boolean),
     ),
-    timeoutMs: 1000 * number("PROVIDER_TIMEOUT_SECONDS", 120),
-    idleMs: 1000 * number("PROVIDER_IDLE_SECONDS", 60),
+    callMs: 1000 * number("PROVIDER_CALL_SECONDS", LONGEST_CALL_SECONDS, LONGEST_CALL_SECONDS),
+    timeoutMs: 1000 * number("PROVIDER_TIMEOUT_SECONDS", 120, LONGEST_CALL_SECONDS),
+    idleMs: 1000 * number("PROVIDER_IDLE_SECONDS", 60, LONGEST_CALL_SECONDS),
   };
 }
 

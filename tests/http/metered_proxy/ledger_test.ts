@@ -8,6 +8,7 @@ import {
   settle,
 } from "../../../supabase/functions/metered-proxy/ledger.ts";
 import type { ChatRequest } from "../../../supabase/functions/metered-proxy/requests.ts";
+import { settings } from "./settings.ts";
 
 const HOLD: Hold = { id: "hold", organizationId: "acme", heldUsd: "0.008" };
 const NOTHING = { workflowId: null, runId: null, ventureId: null, serviceTier: null };
@@ -66,6 +67,13 @@ Deno.test("two attempts never claim a hold in the same words", async () => {
   await claim(client, HOLD);
   strictEqual(asked[0]!.sent.p_request_id, asked[1]!.sent.p_request_id);
   ok(asked[0]!.sent.p_expires_in !== asked[1]!.sent.p_expires_in);
+});
+
+Deno.test("a hold outlives the longest call", async () => {
+  const { client, asked } = answering([]);
+  await claim(client, HOLD);
+  const seconds = Number.parseFloat(asked[0]!.sent.p_expires_in as string);
+  ok(seconds * 1000 >= settings().callMs + 60_000);
 });
 
 Deno.test("a claim that comes second is worth another try, any other failure is what it is", async () => {

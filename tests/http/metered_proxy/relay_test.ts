@@ -6,13 +6,14 @@ import type { ChatRequest } from "../../../supabase/functions/metered-proxy/requ
 
 const piece = (content: string) => JSON.stringify({ choices: [{ delta: { content } }] });
 const USAGE = JSON.stringify({ choices: [], usage: { prompt_tokens: 9, completion_tokens: 2 } });
+const ASKED = { inputTokens: 7, maxOutputTokens: 20 } as ChatRequest;
 const lines = (...data: string[]) => data.map((line) => `data: ${line}\n\n`).join("");
 const USAGE_LINES = lines(USAGE, "[DONE]");
 
 /** Relays what a provider sends in such chunks of bytes; it ends, or stays silent. */
 function relayed(
   chunks: (string | Uint8Array)[],
-  { wantsUsage = false, isOpen = false, idleMs = 1000 } = {},
+  { wantsUsage = false, isOpen = false, idleMs = 1000, wholeMs = 1000 } = {},
 ) {
   const provider = { isCancelled: false };
   const body = new ReadableStream<Uint8Array>({
@@ -28,11 +29,11 @@ function relayed(
       provider.isCancelled = true;
     },
   });
-  const deadline = new Deadline();
+  const deadline = new Deadline(wholeMs);
   // As fetch does: what the deadline ends fails.
   const controller = new TransformStream<Uint8Array, Uint8Array>();
   body.pipeTo(controller.writable, { signal: deadline.signal }).catch(() => {});
-  const meter = new Meter({ wantsUsage, inputTokens: 7 } as ChatRequest);
+  const meter = new Meter({ ...ASKED, wantsUsage });
   const ended = { times: 0 };
   const stream = relay(controller.readable, {
     meter,
@@ -102,6 +103,49 @@ Deno.test("a provider that falls silent is given up", async () => {
   strictEqual(ended.times, 1);
 });
 
+Deno.test("a caller who takes nothing holds nothing up for ever", async () => {
+  const sent = lines(piece("Hello"), piece(" again"), USAGE);
+  const { stream, meter, ended, provider } = relayed([sent], { isOpen: true, wholeMs: 30 });
+  const reader = stream.getReader();
+  await reader.read();
+  while (ended.times === 0) {
+    await new Promise((resume) => setTimeout(resume, 5));
+  }
+  ok(provider.isCancelled);
+  deepStrictEqual(meter.usage, { input_tokens: 7, output_tokens: 2, is_estimate: true });
+  const { value } = await reader.read();
+  ok(new TextDecoder().decode(value).includes("provider_timeout"));
+  ok((await reader.read()).done);
+  strictEqual(ended.times, 1);
+});
+
+Deno.test("nor does one whose connection is full", async () => {
+  const pieces = Array.from({ length: 100 }, () => lines(piece("y".repeat(200_000))));
+  const { stream, ended, provider } = relayed(pieces, { wholeMs: 300 });
+  const listening = { hostname: "127.0.0.1", port: 0, onListen() {} };
+  const server = Deno.serve(listening, () => new Response(stream));
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
+  await connection.write(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: proxy\r\n\r\n"));
+  while (ended.times === 0) {
+    await new Promise((resume) => setTimeout(resume, 5));
+  }
+  ok(provider.isCancelled);
+  connection.close();
+  await server.shutdown();
+});
+
+Deno.test("a stream that never ends does", async () => {
+  const { stream, ended } = relayed([lines(piece("Hello"))], { isOpen: true, wholeMs: 30 });
+  ok((await all(stream)).includes("provider_timeout"));
+  strictEqual(ended.times, 1);
+});
+
+Deno.test("an answer is never estimated above its limit", () => {
+  const meter = new Meter(ASKED);
+  meter.read(piece("word ".repeat(1000)));
+  strictEqual(meter.usage.output_tokens, 20);
+});
+
 Deno.test("comments are passed on while there is nothing else to say", async () => {
   const { stream } = relayed([": thinking\n\n", lines(piece("Hello")), ": more\n\n", USAGE_LINES]);
   const text = await all(stream);
@@ -127,7 +171,7 @@ Deno.test("a caller who goes away ends the provider's answer", async () => {
 });
 
 Deno.test("tool calls, refusals and reasoning are generated too", () => {
-  const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+  const meter = new Meter(ASKED);
   const call = { function: { name: "look", arguments: '{"up": 1}' } };
   meter.see({ choices: [{ delta: { role: "assistant", content: "" } }] });
   meter.see({ choices: [{ delta: { tool_calls: [call] } }] });
@@ -137,13 +181,13 @@ Deno.test("tool calls, refusals and reasoning are generated too", () => {
 
 Deno.test("choices that are none are passed over, and the usage read", () => {
   for (const choices of [[null], [7, "text", []], "none", [{ delta: 7 }], [{ message: null }]]) {
-    const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+    const meter = new Meter(ASKED);
     const usage = { prompt_tokens: 9, completion_tokens: 2 };
     meter.read(JSON.stringify({ choices, usage }));
     deepStrictEqual(meter.usage, { input_tokens: 9, output_tokens: 2 });
   }
   const odd = { tool_calls: [null, 7, { function: 7 }], function_call: 7, audio: 7, content: [] };
-  const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+  const meter = new Meter(ASKED);
   meter.read(JSON.stringify({ choices: [{ delta: odd }] }));
   strictEqual(meter.usage.output_tokens, 0);
 });
@@ -160,7 +204,7 @@ Deno.test("only a failure and nothing else costs nothing", () => {
     [["null"], false],
   ];
   for (const [events, isFailure] of cases) {
-    const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+    const meter = new Meter(ASKED);
     const [last, ...first] = events.toReversed();
     first.forEach((event) => meter.read(event));
     throws(() => meter.read(last!), { code: "provider_error" });
@@ -169,7 +213,7 @@ Deno.test("only a failure and nothing else costs nothing", () => {
 });
 
 Deno.test("the tier that served goes with the usage", () => {
-  const meter = new Meter({ inputTokens: 7 } as ChatRequest);
+  const meter = new Meter(ASKED);
   meter.see({ service_tier: "flex", usage: { prompt_tokens: 9, completion_tokens: 2 } });
   deepStrictEqual(meter.usage, {
     input_tokens: 9,
