@@ -255,9 +255,8 @@ def test_what_cannot_be_read_is_paid_for_all_the_same(
 
     read, unread, failed = post(), post(), post()
     assert (read.status_code, read.content) == (200, odd)
-    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in (unread, failed)] == [
-        (502, "provider_error")
-    ] * 2
+    for answer in (unread, failed):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "provider_error")
     settled_as(
         team,
         (Decimal("0.0035"), {"input_tokens": 1000, "output_tokens": 100}, "priced"),
@@ -279,6 +278,29 @@ def test_the_tier_that_served_is_charged(team: Team, provider: Provider) -> None
         "select cost, service_tier from ai_usage_ledger where organization_id = %s", team.id
     )
     assert (cost, tier) == (Decimal("0.0027"), "flex")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_model_that_answers_is_never_charged_below_its_price(
+    team: Team, provider: Provider, stream: bool
+) -> None:
+    """A dearer one as what it costs, a cheaper or an unknown one as what was asked for."""
+    for name, rates in (
+        ("dear", '{"input_tokens": 25, "output_tokens": 100}'),
+        ("cheap", '{"input_tokens": 0.25, "output_tokens": 1}'),
+    ):
+        team.query("select from pricing.set_price('fake', %s, %s)", name, rates)
+    names = ["dear", "cheap", "unheard-of", f"{MODEL}-2026-01-31"]
+    provider.plan(*[Answer(extra={"model": name}) for name in names])
+    with team.openai() as client:
+        for _ in names:
+            answer = ask(client, stream=stream)
+            assert not stream or list(answer)
+    assert [(cost, basis) for _, cost, _, basis, _ in team.usages()] == [
+        (Decimal("0.06"), "stated"),
+        *[(COST, "priced")] * 3,
+    ]
+    assert team.query("select * from audit.verify_integrity(%s)", team.id) == []
 
 
 def test_headers_say_what_a_call_belongs_to(team: Team, provider: Provider) -> None:

@@ -122,9 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         self._send(status, json.dumps(body).encode(), headers)
 
-    def _send(
-        self, status: int, content: bytes, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def _send(self, status: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))

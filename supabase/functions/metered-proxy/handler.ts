@@ -6,7 +6,7 @@
  */
 
 import { callerClient, type Client, payingOrganization, serverClient } from "./callers.ts";
-import { authorize, claim, type Hold, release, settle } from "./ledger.ts";
+import { authorize, claim, costOfOther, type Hold, release, settle } from "./ledger.ts";
 import { Meter } from "./meter.ts";
 import { ask, Deadline, providerFailure } from "./provider.ts";
 import { Refusal } from "./refusals.ts";
@@ -187,12 +187,17 @@ function stream(response: Response, call: Call, meter: Meter, deadline: Deadline
 }
 
 /** Ends a call that was taken: settled, unless all that came of it is that it failed. */
-async function conclude({ server, hold }: Call, meter: Meter): Promise<string | null> {
-  if (!meter.isFailure) {
-    return await settle(server, hold, meter.usage);
+async function conclude(call: Call, meter: Meter): Promise<string | null> {
+  const { settings, server, hold, chat } = call;
+  if (meter.isFailure) {
+    await release(server, hold, "provider_error");
+    return null;
   }
-  await release(server, hold, "provider_error");
-  return null;
+  const { usage, otherModel } = meter;
+  const cost = otherModel === null
+    ? null
+    : await costOfOther(server, hold, usage, otherModel, chat, settings.providerName);
+  return await settle(server, hold, usage, cost);
 }
 
 function headersOf({ hold, chat }: Call): Record<string, string> {

@@ -11,6 +11,7 @@ type Json = Record<string, unknown>;
 export class Meter {
   #stated: Usage | null = null;
   #tier: string | undefined;
+  #model: string | undefined;
   #pieces = 0;
   #bytes = 0;
   #events = 0;
@@ -21,6 +22,15 @@ export class Meter {
   /** Whether the provider said what was used, which it does at the end. */
   get hasUsage(): boolean {
     return this.#stated !== null;
+  }
+
+  /** Who answered, where it is another model than was asked, or than a dated name of it. */
+  get otherModel(): string | null {
+    const { model } = this.request;
+    const [served, dated] = [this.#model ?? model, /^[-@]\d{4}-?\d\d-?\d\d$/];
+    const isAsked = served === model ||
+      served.startsWith(model) && dated.test(served.slice(model.length));
+    return isAsked ? null : served;
   }
 
   /** Whether all the provider said is that it failed, for which nobody pays. */
@@ -51,6 +61,7 @@ export class Meter {
   see(event: Json): void {
     this.#stated = readUsage(event) ?? this.#stated;
     this.#tier = servedTier(event) ?? this.#tier;
+    this.#model = text(event.model) ?? this.#model;
     if (event.error) {
       this.#hasFailed = true;
       return;
@@ -90,6 +101,10 @@ function parsed(text: string): Json | null {
   } catch {
     return null;
   }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value.trim() ? value : undefined;
 }
 
 function object(value: unknown): Json | null {

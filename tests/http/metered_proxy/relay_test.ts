@@ -6,7 +6,7 @@ import type { ChatRequest } from "../../../supabase/functions/metered-proxy/requ
 
 const piece = (content: string) => JSON.stringify({ choices: [{ delta: { content } }] });
 const USAGE = JSON.stringify({ choices: [], usage: { prompt_tokens: 9, completion_tokens: 2 } });
-const ASKED = { inputTokens: 7, maxOutputTokens: 20 } as ChatRequest;
+const ASKED = { model: "gpt-4o", inputTokens: 7, maxOutputTokens: 20 } as ChatRequest;
 const lines = (...data: string[]) => data.map((line) => `data: ${line}\n\n`).join("");
 const USAGE_LINES = lines(USAGE, "[DONE]");
 
@@ -211,6 +211,25 @@ Deno.test("only a failure and nothing else costs nothing", () => {
     strictEqual(meter.isFailure, isFailure, events.join());
   }
 });
+
+const MODELS: [string, unknown, string | null][] = [
+  ["gpt-4o", "gpt-4o", null],
+  ["gpt-4o", "gpt-4o-2024-08-06", null],
+  ["claude-haiku", "claude-haiku@20241022", null],
+  ["gpt-4o", undefined, null],
+  ["gpt-4o", "", null],
+  ["gpt-4o", "gpt-4o-mini", "gpt-4o-mini"],
+  ["gpt-4", "gpt-4-32k-2024-08-06", "gpt-4-32k-2024-08-06"],
+  ["gpt-4o-2024-08-06", "gpt-4o", "gpt-4o"],
+  ["gpt.4o", "gpt-4o", "gpt-4o"],
+];
+for (const [asked, served, other] of MODELS) {
+  Deno.test(`${served} is ${other === null ? "what was asked for" : "not"} ${asked}`, () => {
+    const meter = new Meter({ ...ASKED, model: asked });
+    meter.see({ model: served, choices: [] });
+    strictEqual(meter.otherModel, other);
+  });
+}
 
 Deno.test("the tier that served goes with the usage", () => {
   const meter = new Meter(ASKED);
