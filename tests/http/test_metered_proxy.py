@@ -236,6 +236,35 @@ def test_an_answer_without_a_usage_is_estimated(team: Team, provider: Provider) 
     )
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_read_is_paid_for_all_the_same(
+    team: Team, provider: Provider, stream: bool
+) -> None:
+    """Whose usage can be read costs that, and is passed on; of another it is estimated."""
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100}
+    odd = json.dumps({"choices": [None], "usage": usage}).encode()
+    provider.plan(Answer(raw=odd), Answer(raw=b"?" * 40), Answer(raw=b'{"error": {}}'))
+    body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 400, "stream": stream}
+
+    def post() -> httpx.Response:
+        return httpx.post(
+            f"{team.base_url}/chat/completions",
+            json=body,
+            headers={"authorization": f"Bearer {team.owner.token}"},
+        )
+
+    read, unread, failed = post(), post(), post()
+    assert (read.status_code, read.content) == (200, odd)
+    for answer in (unread, failed):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "provider_error")
+    settled_as(
+        team,
+        (Decimal("0.0035"), {"input_tokens": 1000, "output_tokens": 100}, "priced"),
+        (priced(10), {"input_tokens": MESSAGE_TOKENS, "output_tokens": 10}, "estimated"),
+    )
+    assert team.holds() == [("released", "provider_error")]
+
+
 def test_the_tier_that_served_is_charged(team: Team, provider: Provider) -> None:
     """Where another tier served than was asked for, that one's price holds."""
     team.query(
@@ -251,6 +280,29 @@ def test_the_tier_that_served_is_charged(team: Team, provider: Provider) -> None
     assert (cost, tier) == (Decimal("0.0027"), "flex")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_model_that_answers_is_never_charged_below_its_price(
+    team: Team, provider: Provider, stream: bool
+) -> None:
+    """A dearer one as what it costs, a cheaper or an unknown one as what was asked for."""
+    for name, rates in (
+        ("dear", '{"input_tokens": 25, "output_tokens": 100}'),
+        ("cheap", '{"input_tokens": 0.25, "output_tokens": 1}'),
+    ):
+        team.query("select from pricing.set_price('fake', %s, %s)", name, rates)
+    names = ["dear", "cheap", "unheard-of", f"{MODEL}-2026-01-31"]
+    provider.plan(*[Answer(extra={"model": name}) for name in names])
+    with team.openai() as client:
+        for _ in names:
+            answer = ask(client, stream=stream)
+            assert not stream or list(answer)
+    assert [(cost, basis) for _, cost, _, basis, _ in team.usages()] == [
+        (Decimal("0.06"), "stated"),
+        *[(COST, "priced")] * 3,
+    ]
+    assert team.query("select * from audit.verify_integrity(%s)", team.id) == []
+
+
 def test_headers_say_what_a_call_belongs_to(team: Team, provider: Provider) -> None:
     """Workflow, tags and organization arrive in the ledger, and not at the provider."""
     ((workflow,),) = team.query("select tests.workflow(%s)", team.id)
@@ -261,7 +313,8 @@ def test_headers_say_what_a_call_belongs_to(team: Team, provider: Provider) -> N
         "select workflow_id, tags from ai_usage_ledger where organization_id = %s", team.id
     )
     assert rows == [(workflow, {"feature": "chat"})]
-    assert provider.requests[0] == {"model": MODEL, "messages": MESSAGES, "max_tokens": 400}
+    sent = {"model": MODEL, "messages": MESSAGES, "max_completion_tokens": 400}
+    assert provider.requests[0] == sent
 
 
 # Left and failed
@@ -556,6 +609,29 @@ def test_a_retry_meets_the_first_attempt_under_way(team: Team, provider: Provide
     settled_as(team, (COST, USAGE, "priced"))
 
 
+def test_a_member_does_not_release_what_is_being_spent(
+    team: Team, http: Http, provider: Provider
+) -> None:
+    """Else its money would be granted again while the provider answers, past every cap."""
+    member = http.sign_up()
+    join(team, member, "member")
+    go = threading.Event()
+    provider.plan(Answer(go=go))
+    with team.openai(member) as client:
+        stream = iter(ask(client, stream=True))
+        next(stream)
+        ((hold,),) = team.query("select id from metering.holds where organization_id = %s", team.id)
+        refused = http.caller.post(
+            f"{http.url}/rest/v1/rpc/release_spend",
+            headers=http.headers(member),
+            json={"p_hold_id": str(hold)},
+        )
+        assert (refused.status_code, refused.json()["code"]) == (403, "42501")
+        go.set()
+        assert len(list(stream)) == len(PIECES) + 1
+    settled_as(team, (COST, USAGE, "priced"))
+
+
 def test_of_many_retries_at_once_one_is_made(team: Team, provider: Provider) -> None:
     """Whatever they race for, the provider is asked once and one of them is answered."""
     go = threading.Event()
@@ -591,6 +667,20 @@ def test_a_request_id_is_for_one_request(team: Team, provider: Provider) -> None
 
 
 # Asked wrongly
+
+
+@pytest.mark.parametrize("wrong", [{"model": "m\0"}, {"service_tier": "\0"}, {"model": "m\ud800"}])
+def test_letters_the_database_has_not_are_a_mistake(
+    team: Team, provider: Provider, wrong: dict[str, str]
+) -> None:
+    """And no reason to try again."""
+    refused = httpx.post(
+        f"{team.base_url}/chat/completions",
+        content=json.dumps({"model": MODEL, "messages": MESSAGES, **wrong}),
+        headers={"authorization": f"Bearer {team.owner.token}"},
+    )
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
+    assert provider.requests == []
 
 
 def test_a_mistake_is_named(team: Team, provider: Provider) -> None:

@@ -33,6 +33,8 @@ class Answer:
         go: Waits for this before it answers, or after the first piece of a stream.
         begin: Waits for this before a stream begins.
         extra: Other fields of the answer, such as service_tier.
+        raw: What is sent as an answer as a whole in place of all this, also where a stream was
+            asked for.
     """
 
     pieces: tuple[str, ...] = PIECES
@@ -41,6 +43,7 @@ class Answer:
     go: threading.Event | None = None
     begin: threading.Event | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    raw: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if isinstance(answer, Failure):
                 self._send_json(answer.status, {"error": answer.error}, answer.headers)
+            elif answer.raw is not None:
+                self._send(200, answer.raw)
             elif body.get("stream"):
                 self._stream(body, answer)
             else:
@@ -115,7 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_json(
         self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> None:
-        content = json.dumps(body).encode()
+        self._send(status, json.dumps(body).encode(), headers)
+
+    def _send(self, status: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))

@@ -96,6 +96,8 @@ const STATUSES: Record<string, [number, string, Particulars?]> = {
   TS428: [402, "approval_needed", { type: "insufficient_quota", retry: false }],
   TS429: [429, "velocity_exceeded", { type: "rate_limit_error", retry: false }],
   "22023": [400, "invalid_value"],
+  "22P02": [400, "invalid_value"], // half a letter
+  "22P05": [400, "invalid_value"], // a letter of nothing, which no text of the database holds
   "42501": [403, "permission_denied"],
   PGRST301: [401, "invalid_api_key"],
   PGRST303: [401, "invalid_api_key"],

@@ -20,15 +20,18 @@ type Json = Record<string, unknown>;
 
 /** The tokens of everything in a request that the model reads. */
 export function promptTokens(body: Json): number {
-  let tokens = 0;
-  const { messages, tools, functions, response_format } = body;
-  const text = JSON.stringify({ messages, tools, functions, response_format }, (_, part) => {
-    const other = otherThanText(part);
-    tokens += other ?? 0;
-    return other === undefined ? part : undefined;
+  const { tools, functions, response_format, prediction } = body;
+  const messages = (Array.isArray(body.messages) ? body.messages : []).map(readMessage);
+  const text = JSON.stringify({
+    messages: messages.map((message) => message.text),
+    tools,
+    functions,
+    response_format,
+    prediction,
   });
-  tokens += Array.isArray(messages) ? messages.length * TOKENS_PER_MESSAGE : 0;
-  return tokens + Math.ceil(byteLength(text) / PROMPT_BYTES_PER_TOKEN);
+  return messages.reduce((sum, message) => sum + message.tokens, 0) +
+    messages.length * TOKENS_PER_MESSAGE +
+    Math.ceil(byteLength(text) / PROMPT_BYTES_PER_TOKEN);
 }
 
 /** The tokens of an answer: as many as it came in pieces, or more where pieces are longer. */
@@ -41,22 +44,44 @@ export function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-/** The tokens of a part of a message that is no text; undefined for all else. */
-function otherThanText(part: unknown): number | undefined {
-  const { type, input_audio: audio, file } = (part ?? {}) as {
-    type?: unknown;
-    input_audio?: { data?: unknown };
-    file?: { file_data?: unknown };
+/** What of a message, or of a part of it, is text, and the tokens of what is none. */
+interface Read {
+  text: unknown;
+  tokens: number;
+}
+
+function readMessage(message: unknown): Read {
+  const content = (message as Json | null)?.content;
+  if (!Array.isArray(content)) {
+    return { text: message, tokens: 0 };
+  }
+  const parts = content.map(readPart);
+  return {
+    text: { ...message as Json, content: parts.map((part) => part.text) },
+    tokens: parts.reduce((sum, part) => sum + part.tokens, 0),
   };
+}
+
+/** Only the data itself is no text: what stands beside it may be read by the model. */
+function readPart(part: unknown): Read {
+  const { type, image_url: _, ...rest } = (part ?? {}) as Json;
+  const { data, ...audio } = (rest.input_audio ?? {}) as Json;
+  const { file_data, ...file } = (rest.file ?? {}) as Json;
   switch (type) {
     case "image_url":
-      return TOKENS_PER_IMAGE;
+      return { text: rest, tokens: TOKENS_PER_IMAGE };
     case "input_audio":
-      return Math.ceil(decodedBytes(audio?.data) / AUDIO_BYTES_PER_TOKEN);
+      return {
+        text: { ...rest, input_audio: audio },
+        tokens: Math.ceil(decodedBytes(data) / AUDIO_BYTES_PER_TOKEN),
+      };
     case "file":
-      return TOKENS_PER_IMAGE + Math.ceil(decodedBytes(file?.file_data) / FILE_BYTES_PER_TOKEN);
+      return {
+        text: { ...rest, file },
+        tokens: TOKENS_PER_IMAGE + Math.ceil(decodedBytes(file_data) / FILE_BYTES_PER_TOKEN),
+      };
   }
-  return undefined;
+  return { text: part, tokens: 0 };
 }
 
 function decodedBytes(base64: unknown): number {

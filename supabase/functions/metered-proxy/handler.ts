@@ -6,9 +6,9 @@
  */
 
 import { callerClient, type Client, payingOrganization, serverClient } from "./callers.ts";
-import { authorize, claim, type Hold, release, settle } from "./ledger.ts";
+import { authorize, claim, costOfOther, type Hold, release, settle } from "./ledger.ts";
 import { Meter } from "./meter.ts";
-import { ask, Deadline, providerBroke, providerFailure, readAnswer } from "./provider.ts";
+import { ask, Deadline, providerFailure } from "./provider.ts";
 import { Refusal } from "./refusals.ts";
 import { relay } from "./relay.ts";
 import { type ChatRequest, readRequest } from "./requests.ts";
@@ -71,7 +71,7 @@ async function respond(
     await release(call.server, call.hold, "caller gone");
     throw new Refusal(499, "caller_gone", "the caller did not wait");
   }
-  const answered = chat.isStream ? stream(call, request.signal) : answer(call);
+  const answered = answer(call, request.signal);
   keepAlive(answered);
   return await answered;
 }
@@ -91,27 +91,73 @@ async function hold(caller: Client, settings: Settings, chat: ChatRequest): Prom
   return { settings, server, hold, chat };
 }
 
-/** Answers as a whole. A caller who goes away does not end it: its usage is only known at the end. */
-async function answer({ settings, server, hold, chat }: Call): Promise<Response> {
-  const deadline = new Deadline();
-  deadline.set(settings.timeoutMs);
-  const meter = new Meter(chat);
-  let text: string;
+/** Asks the provider, and passes its answer on. */
+async function answer(call: Call, callerGone: AbortSignal): Promise<Response> {
+  const deadline = new Deadline(call.settings.callMs);
+  deadline.set(call.settings.timeoutMs);
+  const meter = new Meter(call.chat);
+  if (!call.chat.isStream) {
+    return await whole(await asked(call, deadline), call, meter, deadline);
+  }
+  const response = await asked(call, deadline, callerGone);
+  // Some services answer as a whole whatever they are asked for.
+  return /json/i.test(response.headers.get("content-type") ?? "")
+    ? await whole(response, call, meter, deadline)
+    : stream(response, call, meter, deadline);
+}
+
+/**
+ * Asks the provider. A call that it does not take costs nothing. What the caller gives up before it
+ * begins is paid for where it is given up at the provider too, which had the prompt.
+ */
+async function asked(
+  { settings, server, hold, chat }: Call,
+  deadline: Deadline,
+  callerGone?: AbortSignal,
+): Promise<Response> {
+  const goneEarly = () => deadline.abort();
+  callerGone?.addEventListener("abort", goneEarly);
   try {
-    const response = await ask(settings, chat.body, deadline);
-    text = await response.text();
-    meter.see(readAnswer(text));
+    return await ask(settings, chat.body, deadline);
   } catch (error) {
     const failure = providerFailure(error, deadline);
-    await release(server, hold, failure.code);
+    if (callerGone?.aborted && !deadline.hasPassed) {
+      await settle(server, hold, new Meter(chat).usage);
+    } else {
+      await release(server, hold, failure.code);
+    }
+    deadline.abort();
     throw failure;
   } finally {
-    deadline.clear();
+    callerGone?.removeEventListener("abort", goneEarly);
   }
-  const cost = await settle(server, hold, meter.usage);
+}
+
+/**
+ * Answers as a whole, with what it cost. A caller who goes away does not end it: its usage is only
+ * known at the end. Who took the call may bill it, also where the answer cannot be read.
+ */
+async function whole(
+  response: Response,
+  call: Call,
+  meter: Meter,
+  deadline: Deadline,
+): Promise<Response> {
+  let text: string;
+  try {
+    text = await response.text();
+    meter.read(text);
+  } catch (error) {
+    const failure = providerFailure(error, deadline);
+    await conclude(call, meter);
+    throw failure;
+  } finally {
+    deadline.abort();
+  }
+  const cost = await conclude(call, meter);
   return new Response(text, {
     headers: {
-      ...headersOf(hold, chat),
+      ...headersOf(call),
       "content-type": "application/json",
       ...(cost === null ? {} : { "x-tallystick-cost-usd": cost }),
     },
@@ -119,53 +165,42 @@ async function answer({ settings, server, hold, chat }: Call): Promise<Response>
 }
 
 /** Answers as a stream. A caller who goes away ends it, and pays for what came until then. */
-async function stream(call: Call, callerGone: AbortSignal): Promise<Response> {
-  const { settings, server, hold, chat } = call;
-  const deadline = new Deadline();
-  deadline.set(settings.timeoutMs);
-  const meter = new Meter(chat);
-  const goneEarly = () => deadline.abort();
-  callerGone.addEventListener("abort", goneEarly);
-  let response: Response;
-  try {
-    response = await ask(settings, chat.body, deadline);
-    if (!response.body) {
-      throw providerBroke();
-    }
-  } catch (error) {
-    const failure = providerFailure(error, deadline);
-    if (callerGone.aborted && !deadline.hasPassed) {
-      await settle(server, hold, meter.usage); // the provider had the prompt
-    } else {
-      await release(server, hold, failure.code);
-    }
-    throw failure;
-  } finally {
-    deadline.clear();
-    callerGone.removeEventListener("abort", goneEarly);
-  }
-  const relayed = relay(response.body, {
+function stream(response: Response, call: Call, meter: Meter, deadline: Deadline): Response {
+  deadline.clear(); // it has begun
+  const relayed = relay(response.body ?? new Blob().stream(), {
     meter,
     deadline,
-    idleMs: settings.idleMs,
-    end: async (ending) => {
-      const ended = ending === "broken" && !meter.hasBegun
-        ? release(server, hold, "provider_error")
-        : settle(server, hold, meter.usage);
+    idleMs: call.settings.idleMs,
+    end: async () => {
+      const ended = conclude(call, meter);
       keepAlive(ended);
       await ended;
     },
   });
   return new Response(relayed, {
     headers: {
-      ...headersOf(hold, chat),
+      ...headersOf(call),
       "content-type": "text/event-stream",
       "cache-control": "no-cache",
     },
   });
 }
 
-function headersOf(hold: Hold, chat: ChatRequest): Record<string, string> {
+/** Ends a call that was taken: settled, unless all that came of it is that it failed. */
+async function conclude(call: Call, meter: Meter): Promise<string | null> {
+  const { settings, server, hold, chat } = call;
+  if (meter.isFailure) {
+    await release(server, hold, "provider_error");
+    return null;
+  }
+  const { usage, otherModel } = meter;
+  const cost = otherModel === null
+    ? null
+    : await costOfOther(server, hold, usage, otherModel, chat, settings.providerName);
+  return await settle(server, hold, usage, cost);
+}
+
+function headersOf({ hold, chat }: Call): Record<string, string> {
   return {
     "x-request-id": chat.requestId,
     "x-tallystick-hold-id": hold.id,

@@ -88,10 +88,15 @@ export async function claim(server: Client, hold: Hold): Promise<void> {
 }
 
 /**
- * Settles a hold; returns what the call cost as decimal text, or null where that failed: the answer
+ * Settles a hold by a usage, or by a cost beside it; returns what the call cost as decimal text, or null where that failed: the answer
  * is the caller's all the same, and the line in the log is what an operator settles it by.
  */
-export async function settle(server: Client, hold: Hold, usage: Usage): Promise<string | null> {
+export async function settle(
+  server: Client,
+  hold: Hold,
+  usage: Usage,
+  cost: string | null = null,
+): Promise<string | null> {
   try {
     const settled = await retried(() =>
       server
@@ -99,18 +104,71 @@ export async function settle(server: Client, hold: Hold, usage: Usage): Promise<
           p_hold_id: hold.id,
           p_organization_id: hold.organizationId,
           p_usage: usage,
+          ...(cost === null ? {} : { p_cost: cost }),
         })
         .select("cost::text")
     );
     return settled.cost;
   } catch (error) {
-    const failure = error instanceof Refusal ? error.particulars.facts?.sqlstate : String(error);
     console.error(
       "metered-proxy: a call was not settled; its hold frees itself, and can be settled for 45 days:",
-      JSON.stringify({ hold_id: hold.id, usage, failure }),
+      JSON.stringify({
+        hold_id: hold.id,
+        usage,
+        ...(cost === null ? {} : { cost }),
+        failure: failureOf(error),
+      }),
     );
     return null;
   }
+}
+
+/**
+ * What a call cost that another model answered than was asked for: that one's price, where it is the
+ * dearer. Null where the pinned price holds, as it does where the other has none. Either is logged.
+ */
+export async function costOfOther(
+  server: Client,
+  hold: Hold,
+  usage: Usage,
+  served: string,
+  request: ChatRequest,
+  providerName: string | null,
+): Promise<string | null> {
+  const price = async (model: string) => {
+    const { cost } = await retried(() =>
+      server.schema("pricing").rpc("price_usage", {
+        p_organization_id: hold.organizationId,
+        p_model: model,
+        p_usage: usage,
+        ...stated({ p_provider: providerName, p_service_tier: request.serviceTier }),
+      })
+    );
+    return cost ?? "0";
+  };
+  const facts = { hold_id: hold.id, asked: request.model, served };
+  try {
+    const [asked, other] = [await price(request.model), await price(served)];
+    const isDearer = units(other) > units(asked);
+    console.error("metered-proxy: another model answered:", JSON.stringify({ ...facts, isDearer }));
+    return isDearer ? other : null;
+  } catch (error) {
+    console.error(
+      "metered-proxy: another model answered, and is charged as the one that was asked for:",
+      JSON.stringify({ ...facts, failure: failureOf(error) }),
+    );
+    return null;
+  }
+}
+
+/** Decimal US dollars, in the smallest amount the ledger knows: 12 digits after the point. */
+function units(usd: string): bigint {
+  const [whole, part = ""] = usd.split(".");
+  return BigInt(whole + part.padEnd(12, "0"));
+}
+
+function failureOf(error: unknown): unknown {
+  return error instanceof Refusal ? error.particulars.facts?.sqlstate : String(error);
 }
 
 /** Gives back what a hold keeps; it frees itself where that fails. */

@@ -7,33 +7,44 @@ import type { Settings } from "./settings.ts";
 const OF_THE_REQUEST = new Set([400, 404, 409, 413, 415, 422]);
 const LONGEST_MESSAGE = 1000;
 
-/** Ends what takes too long, and says so where it did. */
+/** Ends what takes too long as a whole, or is silent for too long, and says so where it did. */
 export class Deadline {
   readonly #controller = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #whole: ReturnType<typeof setTimeout>;
+  #silence: ReturnType<typeof setTimeout> | undefined;
   hasPassed = false;
+
+  constructor(wholeMs: number) {
+    this.#whole = setTimeout(() => this.#pass(), wholeMs);
+  }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** Starts anew; what it was set to before no longer counts. */
+  /** Bounds the silence that begins now; what it was set to before no longer counts. */
   set(milliseconds: number): void {
     this.clear();
-    this.#timer = setTimeout(() => {
-      this.hasPassed = true;
-      this.#controller.abort();
-    }, milliseconds);
+    if (!this.signal.aborted) {
+      this.#silence = setTimeout(() => this.#pass(), milliseconds);
+    }
   }
 
+  /** Nobody waits at present. The whole is bounded all the same. */
   clear(): void {
-    clearTimeout(this.#timer);
+    clearTimeout(this.#silence);
   }
 
   /** Ends it now. */
   abort(): void {
     this.clear();
+    clearTimeout(this.#whole);
     this.#controller.abort();
+  }
+
+  #pass(): void {
+    this.hasPassed = true;
+    this.abort();
   }
 }
 
@@ -67,19 +78,6 @@ export async function ask(
     throw await refused(response, settings);
   }
   return response;
-}
-
-/** Reads an answer, or a chunk of one. An error in its place breaks it off. */
-export function readAnswer(text: string): Record<string, unknown> {
-  try {
-    const answer = JSON.parse(text);
-    if (typeof answer === "object" && answer !== null && !answer.error) {
-      return answer;
-    }
-  } catch {
-    // no JSON
-  }
-  throw providerBroke();
 }
 
 /** What a caller is told of a connection that failed: 504 `provider_timeout`, 502 `provider_error`. */

@@ -45,3 +45,8 @@ export class Refusal extends Error {
     });
   }
 }
+
+/** A field of the request that is not as it must be. */
+export function invalid(param: string, rule: string): Refusal {
+  return new Refusal(400, "invalid_value", `${param} ${rule}`, { param });
+}

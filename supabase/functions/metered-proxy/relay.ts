@@ -2,10 +2,7 @@
 
 import { type EventSourceMessage, EventSourceParserStream } from "eventsource-parser/stream";
 import { isUsageAlone, type Meter } from "./meter.ts";
-import { type Deadline, providerBroke, providerFailure, readAnswer } from "./provider.ts";
-
-/** How a stream ended. */
-export type Ending = "complete" | "broken" | "caller gone";
+import { type Deadline, providerBroke, providerFailure } from "./provider.ts";
 
 export interface Watch {
   meter: Meter;
@@ -14,11 +11,11 @@ export interface Watch {
   /** How long the provider may be silent. */
   idleMs: number;
   /** Called once, however it ends; the last event waits for it. */
-  end: (ending: Ending) => Promise<void>;
+  end: () => Promise<void>;
 }
 
 /**
- * Passes the events of an answer on as the caller takes them, and tells how it ended.
+ * Passes the events of an answer on as the caller takes them, and tells when it ends.
  *
  * A stream that breaks off ends with an error event, which OpenAI's clients raise. The chunk with
  * the usage is for us, unless the caller asked for it too.
@@ -50,12 +47,27 @@ export function relay(
     }
   }
 
-  async function end(ending: Ending): Promise<void> {
+  /** Tells the caller what went wrong, as the last event. */
+  async function breakOff(error: unknown): Promise<void> {
+    const failure = providerFailure(error, deadline);
+    await end();
+    send(`data: ${JSON.stringify(failure.body)}`);
+    caller.close();
+  }
+
+  /** The time for the whole passes also while the caller takes nothing and nobody listens. */
+  function overdue(): void {
+    if (!isListening && !ended) {
+      breakOff(deadline.signal.reason).catch(() => {}); // the caller is gone
+    }
+  }
+
+  async function end(): Promise<void> {
     if (!ended) {
       ended = true;
       deadline.abort();
       events.cancel().catch(() => {}); // it may have failed before
-      await watch.end(ending);
+      await watch.end();
     }
   }
 
@@ -81,11 +93,10 @@ export function relay(
         if (event === null && !meter.hasUsage) {
           throw providerBroke();
         }
-        await end("complete");
+        await end();
         return null;
       }
-      const chunk = readAnswer(event.data);
-      meter.see(chunk);
+      const chunk = meter.read(event.data);
       if (meter.request.wantsUsage || !isUsageAlone(chunk)) {
         return event.data;
       }
@@ -95,6 +106,7 @@ export function relay(
   return new ReadableStream({
     start(controller) {
       caller = controller;
+      deadline.signal.addEventListener("abort", overdue);
     },
     async pull() {
       try {
@@ -107,14 +119,12 @@ export function relay(
         if (ended) {
           return; // the caller is gone, and the provider was told so
         }
-        const failure = providerFailure(error, deadline);
-        await end("broken");
-        send(`data: ${JSON.stringify(failure.body)}`);
+        return await breakOff(error);
       }
       caller.close();
     },
     async cancel() {
-      await end("caller gone");
+      await end();
     },
   }, { highWaterMark: 0 });
 }

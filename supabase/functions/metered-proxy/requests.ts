@@ -1,7 +1,8 @@
 /** What a caller asks for: the body, and the headers that say what it belongs to. */
 
 import { promptTokens } from "./estimates.ts";
-import { Refusal } from "./refusals.ts";
+import { checkFields } from "./fields.ts";
+import { invalid, Refusal } from "./refusals.ts";
 import type { Settings } from "./settings.ts";
 
 const LONGEST_BODY = 20 * 1024 * 1024; // bytes
@@ -35,6 +36,7 @@ export interface ChatRequest {
  */
 export async function readRequest(request: Request, settings: Settings): Promise<ChatRequest> {
   const body = await readBody(request);
+  checkFields(body, settings.extraFields);
   const model = body.model;
   if (typeof model !== "string" || model.trim() === "") {
     throw invalid("model", "must be the name of a model");
@@ -46,26 +48,27 @@ export async function readRequest(request: Request, settings: Settings): Promise
   if (tier !== null && typeof tier !== "string") {
     throw invalid("service_tier", "must be a text");
   }
-  const limit = positive(body, "max_completion_tokens") ?? positive(body, "max_tokens");
+  const limit = outputLimit(body) ?? settings.maxOutputTokens;
   const choices = positive(body, "n") ?? 1;
   if (choices > MOST_CHOICES) {
     throw invalid("n", `must be at most ${MOST_CHOICES}`);
   }
-  const options = (body.stream_options ?? {}) as Record<string, unknown>;
-  const isStream = body.stream === true;
+  const isStream = flag(body, "stream");
+  const options = streamOptions(body);
+  const { max_completion_tokens: _, max_tokens: __, ...rest } = body;
   return {
     body: {
-      ...body,
-      // Without a limit an answer could cost more than was held for it.
-      ...(limit === null ? { [settings.outputLimitField]: settings.maxOutputTokens } : {}),
+      ...rest,
+      // What is held for is what the provider is told, in the one field it obeys.
+      [settings.outputLimitField]: limit,
       ...(isStream ? { stream_options: { ...options, include_usage: true } } : {}),
     },
     model,
     serviceTier: tier,
     isStream,
-    wantsUsage: options.include_usage === true,
+    wantsUsage: flag(options, "include_usage"),
     inputTokens: promptTokens(body),
-    maxOutputTokens: choices * (limit ?? settings.maxOutputTokens),
+    maxOutputTokens: choices * limit,
     requestId: requestId(request.headers),
     // OpenAI's clients send their `organization` in this header.
     organizationId: id(request.headers, "openai-organization"),
@@ -94,6 +97,33 @@ async function readBody(request: Request): Promise<Record<string, unknown>> {
     throw new Refusal(400, "invalid_json", "the body is not a JSON object");
   }
   return body as Record<string, unknown>;
+}
+
+/** How long an answer may be, by the name of today or of old; providers differ in which they obey. */
+function outputLimit(body: Record<string, unknown>): number | null {
+  const limit = positive(body, "max_completion_tokens");
+  const old = positive(body, "max_tokens");
+  if (limit !== null && old !== null && limit !== old) {
+    throw invalid("max_tokens", "must be what max_completion_tokens is, or be left out");
+  }
+  return limit ?? old;
+}
+
+function streamOptions(body: Record<string, unknown>): Record<string, unknown> {
+  const options = body.stream_options ?? {};
+  if (typeof options !== "object" || Array.isArray(options)) {
+    throw invalid("stream_options", "must be an object");
+  }
+  return options as Record<string, unknown>;
+}
+
+/** Some providers take "true" and 1 for true: they would stream what is not read as a stream. */
+function flag(body: Record<string, unknown>, name: string): boolean {
+  const value = body[name] ?? false;
+  if (typeof value !== "boolean") {
+    throw invalid(name, "must be true or false");
+  }
+  return value;
 }
 
 function positive(body: Record<string, unknown>, name: string): number | null {
@@ -134,10 +164,6 @@ function tags(headers: Headers): Record<string, string> {
     }
     return [name, value[0]];
   }));
-}
-
-function invalid(param: string, rule: string): Refusal {
-  return new Refusal(400, "invalid_value", `${param} ${rule}`, { param });
 }
 
 function tooLong(): Refusal {

@@ -15,11 +15,18 @@ export interface Settings {
   maxOutputTokens: number;
   /** The field in which the provider is told so. */
   outputLimitField: string;
+  /** Fields of a request that are passed on beside those of OpenAI. */
+  extraFields: Set<string>;
+  /** How long a call may take, from the first word asked to the last one taken by the caller. */
+  callMs: number;
   /** How long the provider may take to begin an answer, or to give a whole one. */
   timeoutMs: number;
   /** How long a stream may be silent. */
   idleMs: number;
 }
+
+/** A minute less than a hold is claimed for: what is paid must not be free again before its end. */
+const LONGEST_CALL_SECONDS = 540;
 
 type Environment = (name: string) => string | undefined;
 
@@ -35,10 +42,12 @@ export function readSettings(env: Environment): Settings {
     }
     return value;
   };
-  const number = (name: string, standard: number) => {
+  const number = (name: string, standard: number, most = Infinity) => {
     const value = Number(env(name) || standard);
-    if (!(value > 0)) {
-      throw notConfigured(`${name} must be a number above 0`);
+    if (!(value > 0 && value <= most)) {
+      throw notConfigured(
+        `${name} must be a number above 0${most < Infinity ? ` and at most ${most}` : ""}`,
+      );
     }
     return value;
   };
@@ -57,8 +66,12 @@ export function readSettings(env: Environment): Settings {
     providerName: env("PROVIDER_NAME") || null,
     maxOutputTokens: Math.floor(number("PROVIDER_MAX_OUTPUT_TOKENS", 4096)),
     outputLimitField: env("PROVIDER_OUTPUT_LIMIT_FIELD") || "max_completion_tokens",
-    timeoutMs: 1000 * number("PROVIDER_TIMEOUT_SECONDS", 120),
-    idleMs: 1000 * number("PROVIDER_IDLE_SECONDS", 60),
+    extraFields: new Set(
+      (env("PROVIDER_EXTRA_FIELDS") ?? "").split(",").map((name) => name.trim()).filter(Boolean),
+    ),
+    callMs: 1000 * number("PROVIDER_CALL_SECONDS", LONGEST_CALL_SECONDS, LONGEST_CALL_SECONDS),
+    timeoutMs: 1000 * number("PROVIDER_TIMEOUT_SECONDS", 120, LONGEST_CALL_SECONDS),
+    idleMs: 1000 * number("PROVIDER_IDLE_SECONDS", 60, LONGEST_CALL_SECONDS),
   };
 }
 

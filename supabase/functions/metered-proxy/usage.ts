@@ -4,18 +4,22 @@
  * Its counts overlap: `prompt_tokens` includes cached, audio and image tokens, `completion_tokens`
  * includes reasoning and audio. Some services leave reasoning out of it and count it in
  * `total_tokens` only, so what of the total is not prompt is output. The same as
- * python_client/tallystick/adapters/openai.py; a test holds the two equal.
+ * python_client/tallystick/adapters/openai.py; a test holds the two equal. A report that states what
+ * is no count is none: there it is an error, here an estimate takes its place.
  */
+
+/** The largest count the ledger takes. */
+const LARGEST_COUNT = 2_147_483_647;
 
 /** `p_usage` of settle_spend: each token in exactly one class. */
 export type Usage = Record<string, number | string | boolean>;
 
 type Json = Record<string, unknown>;
 
-/** Reads the usage of a response or of a stream's chunk; null where it states none. */
+/** Reads the usage of a response or of a stream's chunk; null where it states none to be believed. */
 export function readUsage(response: Json): Usage | null {
   const stated = response.usage as Json | null | undefined;
-  if (count(stated, "prompt_tokens", "completion_tokens") === undefined) {
+  if (!holdsCounts(stated) || count(stated, "prompt_tokens", "completion_tokens") === undefined) {
     return null;
   }
   const input = stated?.prompt_tokens_details as Json | undefined;
@@ -52,7 +56,7 @@ export function readUsage(response: Json): Usage | null {
 /** The tier that served; undefined where it is not said, or is a wish (`auto`). */
 export function servedTier(response: Json): string | undefined {
   const tier = response.service_tier;
-  return typeof tier === "string" && tier !== "auto" ? tier : undefined;
+  return typeof tier === "string" && tier.trim() && tier !== "auto" ? tier : undefined;
 }
 
 /** Where a report contradicts itself, each count is cut to what is left of the total. */
@@ -122,13 +126,19 @@ function spread<Rooms extends [number, ...number[]]>(amount: number, sizes: Room
   }) as Rooms;
 }
 
-/** The first of several fields that states a count; a negative one is 0. */
+/** Whether what is said of tokens, at any depth, are counts; a null says nothing. */
+function holdsCounts(report: unknown): boolean {
+  return typeof report !== "object" ||
+    Object.entries(report ?? {}).every(([name, value]) =>
+      name.endsWith("_tokens") ? value === null || isCount(value) : holdsCounts(value)
+    );
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && value as number >= 0 && value as number <= LARGEST_COUNT;
+}
+
+/** The first of several fields that states a count. */
 function count(source: Json | null | undefined, ...names: string[]): number | undefined {
-  for (const name of names) {
-    const value = source?.[name];
-    if (Number.isSafeInteger(value)) {
-      return Math.max(value as number, 0);
-    }
-  }
-  return undefined;
+  return names.map((name) => source?.[name]).find(isCount);
 }

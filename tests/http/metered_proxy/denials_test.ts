@@ -81,6 +81,13 @@ Deno.test("an argument the database refuses is named as the caller knows it", as
   deepStrictEqual([response.status, error.param, error.sqlstate], [400, "tags", "22023"]);
 });
 
+Deno.test("letters the database has not are the caller's mistake", async () => {
+  for (const sqlstate of ["22P02", "22P05"]) {
+    const response = misuse(sqlstate, "unsupported Unicode escape sequence", "\\u0000").response();
+    deepStrictEqual([response.status, (await response.json()).error.code], [400, "invalid_value"]);
+  }
+});
+
 Deno.test("facts never stand in for the error itself", async () => {
   const { error } = await misuse("TS404", "gone", '{"code": "mine", "message": "mine"}').response()
     .json();

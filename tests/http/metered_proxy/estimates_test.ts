@@ -27,6 +27,41 @@ Deno.test("audio counts by its length", () => {
   strictEqual(audio(40_000) - audio(0), 150);
 });
 
+Deno.test("an answer that is foretold is read too", () => {
+  const prediction = { type: "content", content: "b".repeat(300) };
+  ok(promptTokens({ ...messages("hi"), prediction }) - promptTokens(messages("hi")) >= 100);
+});
+
+for (const type of ["image_url", "input_audio", "file"]) {
+  Deno.test(`text counts where ${type} is said without being one, or beside one`, () => {
+    const text = "word ".repeat(6000);
+    const nested = JSON.stringify({ type, data: text });
+    const said = [
+      { messages: [{ role: "user", type, content: text }] },
+      { messages: [{ role: "user", content: { type, text } }] },
+      {
+        messages: [{ role: "assistant", tool_calls: [{ type, function: { arguments: nested } }] }],
+      },
+      { ...messages("hi"), tools: [{ type, function: { name: "look", description: text } }] },
+      { ...messages("hi"), response_format: { type, json_schema: { description: text } } },
+      messages([{ type, text }]),
+      messages([{ type, input_audio: { data: "", format: text }, file: { filename: text } }]),
+      messages([{ type: "text", text: "hi", image_url: { url: text }, [type]: text }]),
+      messages([{ type: "text", text: { type, text } }]),
+    ];
+    for (const body of said) {
+      ok(promptTokens(body) >= 10_000, JSON.stringify(body).slice(0, 100));
+    }
+  });
+}
+
+Deno.test("what is no message or part is no reason to fail", () => {
+  for (const content of [null, 7, [null], ["text"], [[]], [{ type: "file", file: null }]]) {
+    ok(promptTokens(messages(content)) > 0);
+  }
+  ok(promptTokens({ messages: [null, "text", 7] }) > 0);
+});
+
 Deno.test("an answer is as many tokens as pieces, or more where pieces are long", () => {
   strictEqual(answerTokens(0), 0);
   strictEqual(answerTokens(12, 5), 5);

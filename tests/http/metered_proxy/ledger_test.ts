@@ -3,11 +3,13 @@ import type { Client } from "../../../supabase/functions/metered-proxy/callers.t
 import {
   authorize,
   claim,
+  costOfOther,
   type Hold,
   release,
   settle,
 } from "../../../supabase/functions/metered-proxy/ledger.ts";
 import type { ChatRequest } from "../../../supabase/functions/metered-proxy/requests.ts";
+import { settings } from "./settings.ts";
 
 const HOLD: Hold = { id: "hold", organizationId: "acme", heldUsd: "0.008" };
 const NOTHING = { workflowId: null, runId: null, ventureId: null, serviceTier: null };
@@ -25,7 +27,7 @@ function answering(codes: string[], row: Record<string, unknown> = {}) {
       : { data: null, error: { code, message: "refused", details: "{}" } };
     return Object.assign(Promise.resolve(answer), { select: () => Promise.resolve(answer) });
   };
-  return { client: { rpc } as unknown as Client, asked };
+  return { client: { rpc, schema: () => ({ rpc }) } as unknown as Client, asked };
 }
 
 /** What is written to the log meanwhile. */
@@ -54,6 +56,40 @@ Deno.test("what cannot be settled is written down for an operator", async () => 
   ok(text.includes('{"hold_id":"hold","usage":{"input_tokens":1},"failure":"XX000"}'));
 });
 
+/** A client that knows these prices. */
+const pricing = (prices: Record<string, string>) => {
+  const rpc = (_: string, { p_model }: { p_model: string }) =>
+    Promise.resolve(
+      p_model in prices
+        ? { data: { cost: prices[p_model] }, error: null }
+        : { data: null, error: { code: "TS404", message: "unknown", details: "{}" } },
+    );
+  return { schema: () => ({ rpc }) } as unknown as Client;
+};
+const PRICES: [string, string | undefined, string | null][] = [
+  ["0.5", "0.500000000001", "0.500000000001"],
+  ["9.99", "10", "10"],
+  ["0.5", "0.5", null],
+  ["2", "0.000000000001", null],
+  ["0.5", undefined, null],
+];
+for (const [m, other, cost] of PRICES) {
+  Deno.test(`one that costs ${other} for one of ${m} is charged ${cost ?? "as asked"}`, async () => {
+    const client = pricing({ m, ...(other === undefined ? {} : { other }) });
+    const text = await logged(async () =>
+      strictEqual(await costOfOther(client, HOLD, USED, "other", CHAT, null), cost)
+    );
+    ok(text.includes("another model answered") && text.includes('"served":"other"'), text);
+  });
+}
+
+Deno.test("a cost is stated where there is one, as text", async () => {
+  const { client, asked } = answering([], { cost: "0.005" });
+  await settle(client, HOLD, USED);
+  await settle(client, HOLD, USED, "0.005");
+  deepStrictEqual(asked.map(({ sent }) => sent.p_cost), [undefined, "0.005"]);
+});
+
 Deno.test("a hold that cannot be released frees itself", async () => {
   const { client, asked } = answering(["XX000"]);
   ok((await logged(() => release(client, HOLD, "r".repeat(300)))).includes("hold"));
@@ -66,6 +102,13 @@ Deno.test("two attempts never claim a hold in the same words", async () => {
   await claim(client, HOLD);
   strictEqual(asked[0]!.sent.p_request_id, asked[1]!.sent.p_request_id);
   ok(asked[0]!.sent.p_expires_in !== asked[1]!.sent.p_expires_in);
+});
+
+Deno.test("a hold outlives the longest call", async () => {
+  const { client, asked } = answering([]);
+  await claim(client, HOLD);
+  const seconds = Number.parseFloat(asked[0]!.sent.p_expires_in as string);
+  ok(seconds * 1000 >= settings().callMs + 60_000);
 });
 
 Deno.test("a claim that comes second is worth another try, any other failure is what it is", async () => {

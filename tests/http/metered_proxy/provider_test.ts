@@ -7,14 +7,14 @@ type Served = (request: Request) => Response | Promise<Response>;
 /** Asks a provider that answers like this, and returns its answer. */
 async function asked(serve: Served, timeoutMs = 5000) {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, serve);
-  const deadline = new Deadline();
+  const deadline = new Deadline(60_000);
   deadline.set(timeoutMs);
   try {
     const url = `http://127.0.0.1:${server.addr.port}/v1`;
     const response = await ask(settings({ PROVIDER_BASE_URL: url }), { model: "m" }, deadline);
     return await response.json();
   } finally {
-    deadline.clear();
+    deadline.abort();
     await server.shutdown();
   }
 }
@@ -42,8 +42,9 @@ Deno.test("the key does not follow to another address", async () => {
 });
 
 Deno.test("a provider that is not there, or silent, is said to be", async () => {
-  const deadline = new Deadline();
+  const deadline = new Deadline(60_000);
   await rejects(ask(settings(), {}, deadline), { status: 502, code: "provider_error" });
+  deadline.abort();
   const silent = () => new Promise<Response>((resume) => setTimeout(resume, 50, new Response()));
   await rejects(asked(silent, 10), { status: 504, code: "provider_timeout" });
 });

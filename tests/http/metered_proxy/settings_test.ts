@@ -20,6 +20,8 @@ const WRONG = {
   PROVIDER_BASE_URL: "",
   SUPABASE_SECRET_KEYS: "sb_secret_x",
   PROVIDER_TIMEOUT_SECONDS: "soon",
+  PROVIDER_CALL_SECONDS: "541",
+  PROVIDER_IDLE_SECONDS: "86400",
   PROVIDER_MAX_OUTPUT_TOKENS: "-1",
 };
 for (const [name, value] of Object.entries(WRONG)) {

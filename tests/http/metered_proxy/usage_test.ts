@@ -50,6 +50,29 @@ Deno.test("no usage is not a usage of nothing", () => {
   deepStrictEqual(readUsage({ usage: { prompt_tokens: 0, completion_tokens: 0 } }), {});
 });
 
+for (const impossible of [1e18, 2 ** 31, 1.5, -1, "12", true, {}]) {
+  Deno.test(`${impossible} ${typeof impossible} is no count, so nothing is said`, () => {
+    const usage = { prompt_tokens: 9, completion_tokens: 2, prompt_tokens_details: {} };
+    for (
+      const said of [
+        { prompt_tokens: impossible },
+        { completion_tokens: impossible },
+        { total_tokens: impossible },
+        { prompt_tokens_details: { cached_tokens: impossible } },
+      ]
+    ) {
+      strictEqual(readUsage({ usage: { ...usage, ...said } }), null);
+    }
+  });
+}
+
+Deno.test("what is said beside tokens may be anything", () => {
+  const beside = { cost: 0.0012, queue_time: 1e18, is_byok: false, server_tool_use: null };
+  const usage = { prompt_tokens: 9, completion_tokens: 2, total_tokens: null, ...beside };
+  deepStrictEqual(readUsage({ usage }), { input_tokens: 9, output_tokens: 2 });
+  strictEqual(readUsage({ usage: "much" }), null);
+});
+
 Deno.test("the tier that served is told from a wish", () => {
   strictEqual(servedTier({ service_tier: "flex" }), "flex");
   strictEqual(servedTier({ service_tier: "auto" }), undefined);
