@@ -96,7 +96,8 @@ comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. 
 comment on column audit.seals.previous is
   'hash of the seal before it; 64 zeros for the first.';
 comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
-comment on column audit.seals.sealed_at is 'When it was made.';
+comment on column audit.seals.sealed_at is
+  'When its making began, just before it looked which transactions were under way.';
 
 create table audit.seal_roots (
   organization_id uuid not null,

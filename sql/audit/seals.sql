@@ -351,6 +351,12 @@ begin
     perform private.reject_argument('p_limit', 'must be from 1 to 10000000');
   end if;
   v_epoch := private.enter_epoch();
+  -- Before the snapshot: a row that this seal cannot see may be written while it is being made, and
+  -- its time is held against sealed_at. An older snapshot is as old as the transaction, at most.
+  v_seal.sealed_at := private.clock_now();
+  if current_setting('transaction_isolation') <> 'read committed' then
+    v_seal.sealed_at := least(v_seal.sealed_at, now());
+  end if;
   v_snapshot := pg_current_snapshot();
   select * into v_last from audit.seals as s order by s.seal desc limit 1;
 
@@ -387,7 +393,6 @@ begin
   from audit.seal_roots as r
   where r.seal = v_seal.seal;
   v_seal.previous := coalesce(v_last.hash, repeat('0', 64));
-  v_seal.sealed_at := private.clock_now();
   v_seal.hash := private.seal_hash(v_seal);
   insert into audit.seals values (v_seal.*);
   return next v_seal;

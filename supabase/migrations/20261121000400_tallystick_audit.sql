@@ -288,7 +288,8 @@ comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. 
 comment on column audit.seals.previous is
   'hash of the seal before it; 64 zeros for the first.';
 comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
-comment on column audit.seals.sealed_at is 'When it was made.';
+comment on column audit.seals.sealed_at is
+  'When its making began, just before it looked which transactions were under way.';
 
 create table audit.seal_roots (
   organization_id uuid not null,
@@ -715,6 +716,12 @@ begin
     perform private.reject_argument('p_limit', 'must be from 1 to 10000000');
   end if;
   v_epoch := private.enter_epoch();
+  -- Before the snapshot: a row that this seal cannot see may be written while it is being made, and
+  -- its time is held against sealed_at. An older snapshot is as old as the transaction, at most.
+  v_seal.sealed_at := private.clock_now();
+  if current_setting('transaction_isolation') <> 'read committed' then
+    v_seal.sealed_at := least(v_seal.sealed_at, now());
+  end if;
   v_snapshot := pg_current_snapshot();
   select * into v_last from audit.seals as s order by s.seal desc limit 1;
 
@@ -751,7 +758,6 @@ begin
   from audit.seal_roots as r
   where r.seal = v_seal.seal;
   v_seal.previous := coalesce(v_last.hash, repeat('0', 64));
-  v_seal.sealed_at := private.clock_now();
   v_seal.hash := private.seal_hash(v_seal);
   insert into audit.seals values (v_seal.*);
   return next v_seal;

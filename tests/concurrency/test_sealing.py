@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from threading import Semaphore
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg import IsolationLevel
 
@@ -125,6 +126,36 @@ def test_who_seals_by_an_old_snapshot_seals_nothing_twice(
         assert seal_now(database) == 1
         assert late.do(races.code_of(seal)) == "40001"
     assert unsealed(database) == 0
+    assert findings(database) == []
+
+
+@pytest.mark.parametrize("isolation", [IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE])
+def test_what_is_written_while_a_seal_is_made_was_written_when_it_says(
+    database: Database, isolation: IsolationLevel
+) -> None:
+    with psycopg.connect(database.admin_url) as admin:
+        # No seal is made for five minutes here: what it takes at all is already too long.
+        admin.execute(
+            "create or replace function private.seal_tolerance() returns interval language sql"
+            " immutable set search_path = pg_catalog, pg_temp as $$ select interval '0' $$"
+        )
+    with races.session(database) as connection:
+        write(connection)
+    with races.rivals(database, 1, isolation=isolation) as (slow,):
+        if isolation is IsolationLevel.SERIALIZABLE:
+            slow.do(count_seals)  # takes its snapshot
+            with races.session(database) as connection:
+                write(connection)
+        with psycopg.connect(database.admin_url) as admin:
+            # Sealed after the ledgers that are written below.
+            admin.execute("lock table public.venture_token_ledger in access exclusive mode")
+            later = slow.start(seal)
+            slow.wait_until_blocked(later)
+            with races.session(database) as connection:
+                write(connection)
+        assert later.result(races.PATIENCE) == 1
+        slow.commit()
+    assert seal_now(database) == (1 if isolation is IsolationLevel.READ_COMMITTED else 2)
     assert findings(database) == []
 
 
