@@ -31,10 +31,12 @@ create table audit.sealed_ledgers (
   time_column name,
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
+  kept_for interval,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
-  check (erasable_columns <@ sealed_columns)
+  check (erasable_columns <@ sealed_columns),
+  constraint sealed_ledgers_keep_rows_for_some_time check (kept_for > interval '0')
 );
 
 comment on table audit.sealed_ledgers is
@@ -50,6 +52,9 @@ comment on column audit.sealed_ledgers.sealed_columns is
   'a null is left out, so leaves made before it stay true.';
 comment on column audit.sealed_ledgers.erasable_columns is
   'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.kept_for is
+  'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
+  'ledger joined.';
 comment on column audit.sealed_ledgers.sealed_below is
   'All rows of transactions below this, of the present epoch, have a leaf.';
 
@@ -105,6 +110,7 @@ create table audit.seal_roots (
   seal bigint not null,
   leaf_count bigint not null,
   root bytea not null,
+  kept_until timestamptz,
   constraint seal_roots_pkey primary key (organization_id, ledger, seal),
   constraint seal_roots_root_is_sha256 check (length(root) = 32)
 );
@@ -124,6 +130,9 @@ comment on column audit.seal_roots.ledger is 'Of which ledger, as schema.table.'
 comment on column audit.seal_roots.seal is 'In which seal.';
 comment on column audit.seal_roots.leaf_count is 'How many.';
 comment on column audit.seal_roots.root is 'Their Merkle root. SHA-256.';
+comment on column audit.seal_roots.kept_until is
+  'Until when they are kept: one that is gone sooner was not removed under retention. Null: for '
+  'ever.';
 
 create table audit.seal_leaves (
   organization_id uuid not null,

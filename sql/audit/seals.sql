@@ -33,12 +33,14 @@ comment on function private.merkle_root(bytea[]) is
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
--- them. Rows that are there already are sealed with the next seal.
+-- them. Rows that are there already are sealed with the next seal. How long rows are kept is said
+-- once: who could shorten it later could remove what was sealed before.
 create function private.seal_ledger(
   p_ledger regclass,
   p_time_column name default null,
   p_erasable name[] default '{}',
-  p_editable name[] default '{}'
+  p_editable name[] default '{}',
+  p_kept_for interval default null
 )
 returns void
 language plpgsql
@@ -72,11 +74,21 @@ begin
       'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
     );
   end if;
+  if exists (
+    select
+    from audit.sealed_ledgers as l
+    where to_regclass(l.ledger) = p_ledger
+      and l.kept_for is distinct from coalesce(p_kept_for, l.kept_for)
+  ) then
+    perform private.reject_argument('p_kept_for', 'must be what the ledger joined with');
+  end if;
   insert into audit.sealed_ledgers as l (
-    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns
+    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns,
+    kept_for
   )
   select
-    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable
+    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable,
+    p_kept_for
   from pg_class as c
   inner join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = p_ledger
@@ -95,11 +107,12 @@ begin
 end
 $$;
 
-comment on function private.seal_ledger(regclass, name, name[], name[]) is
+comment on function private.seal_ledger(regclass, name, name[], name[], interval) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
-  'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
-  'without a key led by its organization or without xact_id.';
+  'p_erasable enters as a salted hash, p_editable may change and stays outside; '
+  'p_kept_for is how long a row is kept at least, null for ever. Once more after columns were '
+  'added to it, with null in the rows that are there. Errors: 22023 for a table without a key led '
+  'by its organization or without xact_id, and for another p_kept_for than it joined with.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -169,13 +182,15 @@ returns bytea
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
 as $$
 begin
   return sha256(
     decode('00', 'hex') || convert_to(
       array[
         p_root.organization_id::text, p_root.ledger, p_root.leaf_count::text,
-        encode(p_root.root, 'hex')
+        encode(p_root.root, 'hex'), p_root.kept_until::text
       ]::text,
       'UTF8'
     )
@@ -246,13 +261,11 @@ comment on function private.enter_epoch() is
 
 -- Makes the leaves of up to p_limit rows of a ledger and their roots; returns how many.
 --
--- Once caught up it goes by transaction: nothing below p_below can still commit, so going up to it
--- passes over no row. A row that has its leaf is not given another.
+-- Once caught up it goes by transaction: nothing below xact_below can still commit, so going up to
+-- it passes over no row. A row that has its leaf is not given another.
 create function private.make_leaves(
   p_ledger audit.sealed_ledgers,
-  p_is_caught_up boolean,
-  p_seal bigint,
-  p_below xid8,
+  p_seal audit.seals,
   p_limit integer
 )
 returns integer
@@ -290,10 +303,10 @@ begin
     ),
 
     roots as (
-      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root)
+      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root, kept_until)
       select
         k._organization_id, %5$L, $4, count(*),
-        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C"))
+        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C")), $5
       from taken as k
       group by k._organization_id
     )
@@ -307,24 +320,26 @@ begin
       when 0 then 'null::uuid' else 'gen_random_uuid()'
     end,
     p_ledger.ledger,
-    case when p_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
+    case when p_seal.is_catching_up then 'true' else 't.xact_id >= $1 and t.xact_id < $2' end
   )
   into v_count, v_last
-  using p_ledger.sealed_below, p_below, p_limit, p_seal;
+  using
+    p_ledger.sealed_below, p_seal.xact_below, p_limit, p_seal.seal,
+    p_seal.sealed_at + p_ledger.kept_for;
 
   update audit.sealed_ledgers as l
   set
     sealed_below = case
-      when v_count < p_limit then p_below
-      when p_is_caught_up then v_last
-      else '0'
+      when v_count < p_limit then p_seal.xact_below
+      when p_seal.is_catching_up then '0'
+      else v_last
     end
   where l.ledger = p_ledger.ledger;
   return v_count;
 end
 $$;
 
-comment on function private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer) is
+comment on function private.make_leaves(audit.sealed_ledgers, audit.seals, integer) is
   'Makes the leaves of up to p_limit rows of a ledger in a seal, and their roots.';
 
 -- Seals what was committed since the last seal.
@@ -368,9 +383,7 @@ begin
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
   v_seal.leaf_count := 0;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    v_count := private.make_leaves(
-      v_ledger, v_epoch.is_caught_up, v_seal.seal, v_seal.xact_below, p_limit
-    );
+    v_count := private.make_leaves(v_ledger, v_seal, p_limit);
     v_seal.leaf_count := v_seal.leaf_count + v_count;
     v_is_whole := v_is_whole and v_count < p_limit;
   end loop;

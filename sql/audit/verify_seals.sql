@@ -131,14 +131,24 @@ begin
     from checked as c
     where c.check_name is not null
       and not (
+        -- Removed under retention: not before its time, and not at a time that was yet to come.
         c.check_name = 'sealed_row_is_there' and exists (
-          select from audit.tombstones as r
+          select
+          from audit.tombstones as r
+          inner join audit.seal_roots as o
+            on o.organization_id = r.organization_id and o.ledger = r.ledger and o.seal = c.seal
+          left join audit.seal_leaves as l
+            on l.organization_id = r.organization_id
+              and l.ledger = 'audit.tombstones'
+              and l.row_id = r.ledger || '/' || r.row_id
+          left join audit.seals as n on n.seal = l.seal
           where r.organization_id = c.organization_id
             and r.ledger = %3$L
             and r.row_id::text = c.row_id
-        ) and exists (
-          select from billing.retention_policies as o
-          where o.table_name = %3$L and o.delete_after is not null
+            and r.removed_at >= o.kept_until
+            and r.removed_at <= coalesce(
+              n.sealed_at + private.seal_tolerance(), private.clock_now()
+            )
         )
       )
     $sql$,
@@ -163,6 +173,7 @@ returns setof audit.seal_finding
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   return query
@@ -220,6 +231,17 @@ begin
     from audit.seals as s
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
+
+  -- The registry can be edited; what was sealed by it cannot.
+  return query
+  select
+    'ledger_keeps_rows_as_it_did', r.ledger::text, r.organization_id, null::text, r.seal,
+    r.kept_until::text, (s.sealed_at + l.kept_for)::text
+  from audit.seal_roots as r
+  inner join audit.seals as s on s.seal = r.seal
+  inner join audit.sealed_ledgers as l on l.ledger = r.ledger
+  where (p_organization_id is null or r.organization_id = p_organization_id)
+    and r.kept_until is distinct from s.sealed_at + l.kept_for;
 
   -- What catches up takes whatever it finds, so it may come once, and first, on each server.
   return query

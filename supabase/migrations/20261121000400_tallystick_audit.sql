@@ -223,10 +223,12 @@ create table audit.sealed_ledgers (
   time_column name,
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
+  kept_for interval,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
-  check (erasable_columns <@ sealed_columns)
+  check (erasable_columns <@ sealed_columns),
+  constraint sealed_ledgers_keep_rows_for_some_time check (kept_for > interval '0')
 );
 
 comment on table audit.sealed_ledgers is
@@ -242,6 +244,9 @@ comment on column audit.sealed_ledgers.sealed_columns is
   'a null is left out, so leaves made before it stay true.';
 comment on column audit.sealed_ledgers.erasable_columns is
   'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.kept_for is
+  'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
+  'ledger joined.';
 comment on column audit.sealed_ledgers.sealed_below is
   'All rows of transactions below this, of the present epoch, have a leaf.';
 
@@ -297,6 +302,7 @@ create table audit.seal_roots (
   seal bigint not null,
   leaf_count bigint not null,
   root bytea not null,
+  kept_until timestamptz,
   constraint seal_roots_pkey primary key (organization_id, ledger, seal),
   constraint seal_roots_root_is_sha256 check (length(root) = 32)
 );
@@ -316,6 +322,9 @@ comment on column audit.seal_roots.ledger is 'Of which ledger, as schema.table.'
 comment on column audit.seal_roots.seal is 'In which seal.';
 comment on column audit.seal_roots.leaf_count is 'How many.';
 comment on column audit.seal_roots.root is 'Their Merkle root. SHA-256.';
+comment on column audit.seal_roots.kept_until is
+  'Until when they are kept: one that is gone sooner was not removed under retention. Null: for '
+  'ever.';
 
 create table audit.seal_leaves (
   organization_id uuid not null,
@@ -398,12 +407,14 @@ comment on function private.merkle_root(bytea[]) is
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
--- them. Rows that are there already are sealed with the next seal.
+-- them. Rows that are there already are sealed with the next seal. How long rows are kept is said
+-- once: who could shorten it later could remove what was sealed before.
 create function private.seal_ledger(
   p_ledger regclass,
   p_time_column name default null,
   p_erasable name[] default '{}',
-  p_editable name[] default '{}'
+  p_editable name[] default '{}',
+  p_kept_for interval default null
 )
 returns void
 language plpgsql
@@ -437,11 +448,21 @@ begin
       'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
     );
   end if;
+  if exists (
+    select
+    from audit.sealed_ledgers as l
+    where to_regclass(l.ledger) = p_ledger
+      and l.kept_for is distinct from coalesce(p_kept_for, l.kept_for)
+  ) then
+    perform private.reject_argument('p_kept_for', 'must be what the ledger joined with');
+  end if;
   insert into audit.sealed_ledgers as l (
-    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns
+    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns,
+    kept_for
   )
   select
-    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable
+    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable,
+    p_kept_for
   from pg_class as c
   inner join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = p_ledger
@@ -460,11 +481,12 @@ begin
 end
 $$;
 
-comment on function private.seal_ledger(regclass, name, name[], name[]) is
+comment on function private.seal_ledger(regclass, name, name[], name[], interval) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
-  'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
-  'without a key led by its organization or without xact_id.';
+  'p_erasable enters as a salted hash, p_editable may change and stays outside; '
+  'p_kept_for is how long a row is kept at least, null for ever. Once more after columns were '
+  'added to it, with null in the rows that are there. Errors: 22023 for a table without a key led '
+  'by its organization or without xact_id, and for another p_kept_for than it joined with.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -534,13 +556,15 @@ returns bytea
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
 as $$
 begin
   return sha256(
     decode('00', 'hex') || convert_to(
       array[
         p_root.organization_id::text, p_root.ledger, p_root.leaf_count::text,
-        encode(p_root.root, 'hex')
+        encode(p_root.root, 'hex'), p_root.kept_until::text
       ]::text,
       'UTF8'
     )
@@ -611,13 +635,11 @@ comment on function private.enter_epoch() is
 
 -- Makes the leaves of up to p_limit rows of a ledger and their roots; returns how many.
 --
--- Once caught up it goes by transaction: nothing below p_below can still commit, so going up to it
--- passes over no row. A row that has its leaf is not given another.
+-- Once caught up it goes by transaction: nothing below xact_below can still commit, so going up to
+-- it passes over no row. A row that has its leaf is not given another.
 create function private.make_leaves(
   p_ledger audit.sealed_ledgers,
-  p_is_caught_up boolean,
-  p_seal bigint,
-  p_below xid8,
+  p_seal audit.seals,
   p_limit integer
 )
 returns integer
@@ -655,10 +677,10 @@ begin
     ),
 
     roots as (
-      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root)
+      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root, kept_until)
       select
         k._organization_id, %5$L, $4, count(*),
-        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C"))
+        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C")), $5
       from taken as k
       group by k._organization_id
     )
@@ -672,24 +694,26 @@ begin
       when 0 then 'null::uuid' else 'gen_random_uuid()'
     end,
     p_ledger.ledger,
-    case when p_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
+    case when p_seal.is_catching_up then 'true' else 't.xact_id >= $1 and t.xact_id < $2' end
   )
   into v_count, v_last
-  using p_ledger.sealed_below, p_below, p_limit, p_seal;
+  using
+    p_ledger.sealed_below, p_seal.xact_below, p_limit, p_seal.seal,
+    p_seal.sealed_at + p_ledger.kept_for;
 
   update audit.sealed_ledgers as l
   set
     sealed_below = case
-      when v_count < p_limit then p_below
-      when p_is_caught_up then v_last
-      else '0'
+      when v_count < p_limit then p_seal.xact_below
+      when p_seal.is_catching_up then '0'
+      else v_last
     end
   where l.ledger = p_ledger.ledger;
   return v_count;
 end
 $$;
 
-comment on function private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer) is
+comment on function private.make_leaves(audit.sealed_ledgers, audit.seals, integer) is
   'Makes the leaves of up to p_limit rows of a ledger in a seal, and their roots.';
 
 -- Seals what was committed since the last seal.
@@ -733,9 +757,7 @@ begin
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
   v_seal.leaf_count := 0;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    v_count := private.make_leaves(
-      v_ledger, v_epoch.is_caught_up, v_seal.seal, v_seal.xact_below, p_limit
-    );
+    v_count := private.make_leaves(v_ledger, v_seal, p_limit);
     v_seal.leaf_count := v_seal.leaf_count + v_count;
     v_is_whole := v_is_whole and v_count < p_limit;
   end loop;
@@ -910,14 +932,24 @@ begin
     from checked as c
     where c.check_name is not null
       and not (
+        -- Removed under retention: not before its time, and not at a time that was yet to come.
         c.check_name = 'sealed_row_is_there' and exists (
-          select from audit.tombstones as r
+          select
+          from audit.tombstones as r
+          inner join audit.seal_roots as o
+            on o.organization_id = r.organization_id and o.ledger = r.ledger and o.seal = c.seal
+          left join audit.seal_leaves as l
+            on l.organization_id = r.organization_id
+              and l.ledger = 'audit.tombstones'
+              and l.row_id = r.ledger || '/' || r.row_id
+          left join audit.seals as n on n.seal = l.seal
           where r.organization_id = c.organization_id
             and r.ledger = %3$L
             and r.row_id::text = c.row_id
-        ) and exists (
-          select from billing.retention_policies as o
-          where o.table_name = %3$L and o.delete_after is not null
+            and r.removed_at >= o.kept_until
+            and r.removed_at <= coalesce(
+              n.sealed_at + private.seal_tolerance(), private.clock_now()
+            )
         )
       )
     $sql$,
@@ -942,6 +974,7 @@ returns setof audit.seal_finding
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   return query
@@ -999,6 +1032,17 @@ begin
     from audit.seals as s
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
+
+  -- The registry can be edited; what was sealed by it cannot.
+  return query
+  select
+    'ledger_keeps_rows_as_it_did', r.ledger::text, r.organization_id, null::text, r.seal,
+    r.kept_until::text, (s.sealed_at + l.kept_for)::text
+  from audit.seal_roots as r
+  inner join audit.seals as s on s.seal = r.seal
+  inner join audit.sealed_ledgers as l on l.ledger = r.ledger
+  where (p_organization_id is null or r.organization_id = p_organization_id)
+    and r.kept_until is distinct from s.sealed_at + l.kept_for;
 
   -- What catches up takes whatever it finds, so it may come once, and first, on each server.
   return query
@@ -1726,13 +1770,13 @@ private.emit_event(uuid, text, uuid, jsonb),
 private.leave_tombstone(),
 audit.acknowledge_events(uuid, uuid[]),
 private.merkle_root(bytea[]),
-private.seal_ledger(regclass, name, name[], name[]),
+private.seal_ledger(regclass, name, name[], name[], interval),
 private.row_id_expression(audit.sealed_ledgers),
 private.leaf_expression(audit.sealed_ledgers, text),
 private.root_leaf(audit.seal_roots),
 private.seal_hash(audit.seals),
 private.enter_epoch(),
-private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer),
+private.make_leaves(audit.sealed_ledgers, audit.seals, integer),
 audit.seal_ledgers(integer),
 private.seal_tolerance(),
 private.verify_leaves(audit.sealed_ledgers, uuid, integer),

@@ -1367,6 +1367,7 @@ export type Database = {
       }
       seal_roots: {
         Row: {
+          kept_until: string | null
           leaf_count: number
           ledger: string
           organization_id: string
@@ -1374,6 +1375,7 @@ export type Database = {
           seal: number
         }
         Insert: {
+          kept_until?: string | null
           leaf_count: number
           ledger: string
           organization_id: string
@@ -1381,6 +1383,7 @@ export type Database = {
           seal: number
         }
         Update: {
+          kept_until?: string | null
           leaf_count?: number
           ledger?: string
           organization_id?: string
@@ -1392,6 +1395,7 @@ export type Database = {
       sealed_ledgers: {
         Row: {
           erasable_columns: unknown[]
+          kept_for: string | null
           key_columns: unknown[]
           ledger: string
           organization_column: unknown
@@ -1401,6 +1405,7 @@ export type Database = {
         }
         Insert: {
           erasable_columns?: unknown[]
+          kept_for?: string | null
           key_columns: unknown[]
           ledger: string
           organization_column: unknown
@@ -1410,6 +1415,7 @@ export type Database = {
         }
         Update: {
           erasable_columns?: unknown[]
+          kept_for?: string | null
           key_columns?: unknown[]
           ledger?: string
           organization_column?: unknown
