@@ -32,6 +32,7 @@ create table audit.sealed_ledgers (
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
   kept_for interval,
+  is_caught_up boolean not null default false,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
@@ -55,6 +56,8 @@ comment on column audit.sealed_ledgers.erasable_columns is
 comment on column audit.sealed_ledgers.kept_for is
   'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
   'ledger joined.';
+comment on column audit.sealed_ledgers.is_caught_up is
+  'False while rows that were there when it joined may have no leaf yet.';
 comment on column audit.sealed_ledgers.sealed_below is
   'All rows of transactions below this, of the present epoch, have a leaf.';
 
@@ -65,6 +68,9 @@ create table audit.seals (
   is_catching_up boolean not null,
   xact_below xid8 not null,
   xact_next xid8 not null,
+  xact_sealed xid8 not null,
+  joining text[] not null default '{}',
+  joined text[] not null default '{}',
   leaf_count bigint not null,
   root private.sha256_hex not null,
   previous private.sha256_hex not null,
@@ -74,6 +80,7 @@ create table audit.seals (
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
+  constraint seals_who_joined_was_joining check (joined <@ joining),
   constraint seals_seal_something_or_begin_an_epoch check (leaf_count > 0 or is_catching_up)
 );
 
@@ -95,6 +102,13 @@ comment on column audit.seals.is_catching_up is
 comment on column audit.seals.xact_below is
   'No transaction below this was under way when it was made.';
 comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
+comment on column audit.seals.xact_sealed is
+  'All rows of transactions below this, of its epoch, had a leaf then, in each ledger but those '
+  'that join later.';
+comment on column audit.seals.joining is
+  'Ledgers that were new: of these it sealed whatever had no leaf.';
+comment on column audit.seals.joined is
+  'Those of them of which nothing was left: from then on they are sealed by transaction.';
 comment on column audit.seals.leaf_count is
   'How many rows it seals; none where an epoch began with nothing to seal.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';

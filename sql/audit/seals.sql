@@ -217,6 +217,7 @@ begin
         array[
           p_seal.seal::text, p_seal.epoch::text, p_seal.system_identifier::text,
           p_seal.is_catching_up::text, p_seal.xact_below::text, p_seal.xact_next::text,
+          p_seal.xact_sealed::text, p_seal.joining::text, p_seal.joined::text,
           p_seal.leaf_count::text, p_seal.root, p_seal.previous, p_seal.sealed_at::text
         ]::text,
         'UTF8'
@@ -277,6 +278,7 @@ set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 as $$
 declare
+  v_is_caught_up constant boolean := p_ledger.is_caught_up and not p_seal.is_catching_up;
   v_count integer;
   v_last xid8;
 begin
@@ -320,7 +322,7 @@ begin
       when 0 then 'null::uuid' else 'gen_random_uuid()'
     end,
     p_ledger.ledger,
-    case when p_seal.is_catching_up then 'true' else 't.xact_id >= $1 and t.xact_id < $2' end
+    case when v_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
   )
   into v_count, v_last
   using
@@ -331,8 +333,8 @@ begin
   set
     sealed_below = case
       when v_count < p_limit then p_seal.xact_below
-      when p_seal.is_catching_up then '0'
-      else v_last
+      when v_is_caught_up then v_last
+      else '0'
     end
   where l.ledger = p_ledger.ledger;
   return v_count;
@@ -381,11 +383,19 @@ begin
   v_seal.is_catching_up := not v_epoch.is_caught_up;
   v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
+  v_seal.joining := '{}';
+  v_seal.joined := '{}';
   v_seal.leaf_count := 0;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
     v_count := private.make_leaves(v_ledger, v_seal, p_limit);
     v_seal.leaf_count := v_seal.leaf_count + v_count;
     v_is_whole := v_is_whole and v_count < p_limit;
+    if not v_ledger.is_caught_up then
+      v_seal.joining := v_seal.joining || v_ledger.ledger::text;
+      if v_count < p_limit then
+        v_seal.joined := v_seal.joined || v_ledger.ledger::text;
+      end if;
+    end if;
   end loop;
   if v_seal.is_catching_up and v_is_whole then
     update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
@@ -394,6 +404,8 @@ begin
   if v_seal.leaf_count = 0 and coalesce(v_last.epoch, v_seal.epoch) = v_seal.epoch then
     return;
   end if;
+  update audit.sealed_ledgers as l set is_caught_up = true where l.ledger = any(v_seal.joined);
+  v_seal.xact_sealed := (select min(l.sealed_below) from audit.sealed_ledgers as l);
 
   select
     encode(

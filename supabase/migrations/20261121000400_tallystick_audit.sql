@@ -224,6 +224,7 @@ create table audit.sealed_ledgers (
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
   kept_for interval,
+  is_caught_up boolean not null default false,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
@@ -247,6 +248,8 @@ comment on column audit.sealed_ledgers.erasable_columns is
 comment on column audit.sealed_ledgers.kept_for is
   'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
   'ledger joined.';
+comment on column audit.sealed_ledgers.is_caught_up is
+  'False while rows that were there when it joined may have no leaf yet.';
 comment on column audit.sealed_ledgers.sealed_below is
   'All rows of transactions below this, of the present epoch, have a leaf.';
 
@@ -257,6 +260,9 @@ create table audit.seals (
   is_catching_up boolean not null,
   xact_below xid8 not null,
   xact_next xid8 not null,
+  xact_sealed xid8 not null,
+  joining text[] not null default '{}',
+  joined text[] not null default '{}',
   leaf_count bigint not null,
   root private.sha256_hex not null,
   previous private.sha256_hex not null,
@@ -266,6 +272,7 @@ create table audit.seals (
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
+  constraint seals_who_joined_was_joining check (joined <@ joining),
   constraint seals_seal_something_or_begin_an_epoch check (leaf_count > 0 or is_catching_up)
 );
 
@@ -287,6 +294,13 @@ comment on column audit.seals.is_catching_up is
 comment on column audit.seals.xact_below is
   'No transaction below this was under way when it was made.';
 comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
+comment on column audit.seals.xact_sealed is
+  'All rows of transactions below this, of its epoch, had a leaf then, in each ledger but those '
+  'that join later.';
+comment on column audit.seals.joining is
+  'Ledgers that were new: of these it sealed whatever had no leaf.';
+comment on column audit.seals.joined is
+  'Those of them of which nothing was left: from then on they are sealed by transaction.';
 comment on column audit.seals.leaf_count is
   'How many rows it seals; none where an epoch began with nothing to seal.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
@@ -591,6 +605,7 @@ begin
         array[
           p_seal.seal::text, p_seal.epoch::text, p_seal.system_identifier::text,
           p_seal.is_catching_up::text, p_seal.xact_below::text, p_seal.xact_next::text,
+          p_seal.xact_sealed::text, p_seal.joining::text, p_seal.joined::text,
           p_seal.leaf_count::text, p_seal.root, p_seal.previous, p_seal.sealed_at::text
         ]::text,
         'UTF8'
@@ -651,6 +666,7 @@ set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 as $$
 declare
+  v_is_caught_up constant boolean := p_ledger.is_caught_up and not p_seal.is_catching_up;
   v_count integer;
   v_last xid8;
 begin
@@ -694,7 +710,7 @@ begin
       when 0 then 'null::uuid' else 'gen_random_uuid()'
     end,
     p_ledger.ledger,
-    case when p_seal.is_catching_up then 'true' else 't.xact_id >= $1 and t.xact_id < $2' end
+    case when v_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
   )
   into v_count, v_last
   using
@@ -705,8 +721,8 @@ begin
   set
     sealed_below = case
       when v_count < p_limit then p_seal.xact_below
-      when p_seal.is_catching_up then '0'
-      else v_last
+      when v_is_caught_up then v_last
+      else '0'
     end
   where l.ledger = p_ledger.ledger;
   return v_count;
@@ -755,11 +771,19 @@ begin
   v_seal.is_catching_up := not v_epoch.is_caught_up;
   v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
+  v_seal.joining := '{}';
+  v_seal.joined := '{}';
   v_seal.leaf_count := 0;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
     v_count := private.make_leaves(v_ledger, v_seal, p_limit);
     v_seal.leaf_count := v_seal.leaf_count + v_count;
     v_is_whole := v_is_whole and v_count < p_limit;
+    if not v_ledger.is_caught_up then
+      v_seal.joining := v_seal.joining || v_ledger.ledger::text;
+      if v_count < p_limit then
+        v_seal.joined := v_seal.joined || v_ledger.ledger::text;
+      end if;
+    end if;
   end loop;
   if v_seal.is_catching_up and v_is_whole then
     update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
@@ -768,6 +792,8 @@ begin
   if v_seal.leaf_count = 0 and coalesce(v_last.epoch, v_seal.epoch) = v_seal.epoch then
     return;
   end if;
+  update audit.sealed_ledgers as l set is_caught_up = true where l.ledger = any(v_seal.joined);
+  v_seal.xact_sealed := (select min(l.sealed_below) from audit.sealed_ledgers as l);
 
   select
     encode(
@@ -837,7 +863,8 @@ comment on function private.seal_tolerance() is
   'How long before a seal a row may say it was written whose transaction began after it.';
 
 -- The rows of one ledger against their leaves. p_epoch is that of this server, or null where it has
--- not sealed here, or not yet all that came with a dump: then rows without a leaf prove nothing.
+-- not sealed here, or not yet all that came with a dump or was there when the ledger joined: then
+-- rows without a leaf prove nothing.
 create function private.verify_leaves(
   p_ledger audit.sealed_ledgers,
   p_organization_id uuid,
@@ -887,8 +914,18 @@ begin
         ) as reached_before
       from compared as c
       inner join audit.seals as n on n.seal = c.seal
-      where not n.is_catching_up and c.leaf = c.present
+      where not n.is_catching_up and %3$L <> all(n.joining) and c.leaf = c.present
       group by n.seal, n.epoch
+    ),
+
+    -- And what all ledgers had been sealed up to, however long this one was quiet.
+    complete as (
+      select
+        n.seal, n.is_catching_up or %3$L = any(n.joining) as is_catching_up, n.epoch,
+        max(n.xact_sealed) over (
+          partition by n.epoch order by n.seal rows between unbounded preceding and 1 preceding
+        ) as reached_before
+      from audit.seals as n
     ),
 
     checked as (
@@ -900,8 +937,12 @@ begin
           when c.leaf <> c.present then 'row_is_what_was_sealed'
           when c.leaf is null and $2 is null or n.is_catching_up then null
           when c.xact_id < case
-            when c.leaf is not null then p.reached_before
-            else greatest($3, (select max(x.reached) from passed as x where x.epoch = $2))
+            when c.leaf is not null then greatest(p.reached_before, n.reached_before)
+            else greatest(
+              $3,
+              (select max(x.reached) from passed as x where x.epoch = $2),
+              (select max(x.xact_sealed) from audit.seals as x where x.epoch = $2)
+            )
           end then 'row_came_before_its_seal'
           when c.leaf is null and c.xact_id >= $4 and c.xact_id is distinct from $5
             then 'transaction_of_row_has_begun'
@@ -914,7 +955,7 @@ begin
           ) then 'row_was_written_when_it_says'
         end as check_name
       from compared as c
-      left join audit.seals as n on n.seal = c.seal
+      left join complete as n on n.seal = c.seal
       left join passed as p on p.seal = c.seal
     )
 
@@ -1069,11 +1110,21 @@ begin
 
   return query
   select
-    'ledger_is_in_the_registry', r.ledger::text, null::uuid, null::text, null::bigint,
+    'ledger_joins_once', j.ledger, null::uuid, null::text, s.seal, 'joined before', 'joining'
+  from audit.seals as s
+  cross join lateral unnest(s.joining) as j (ledger)
+  where exists (
+    select from audit.seals as x where x.seal < s.seal and j.ledger = any(x.joined)
+  );
+
+  return query
+  select
+    'ledger_is_in_the_registry', j.ledger, null::uuid, null::text, null::bigint,
     'a ledger', 'nothing'
-  from audit.seal_roots as r
-  where not exists (select from audit.sealed_ledgers as l where l.ledger = r.ledger)
-  group by r.ledger;
+  from audit.seals as s
+  cross join lateral unnest(s.joining) as j (ledger)
+  where not exists (select from audit.sealed_ledgers as l where l.ledger = j.ledger)
+  group by j.ledger;
 end
 $$;
 
@@ -1108,7 +1159,14 @@ begin
     perform private.reject_argument('p_published_hash', 'must be 64 hexadecimal digits');
   end if;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    return query select * from private.verify_leaves(v_ledger, p_organization_id, v_epoch);
+    return query
+    select * from private.verify_leaves(
+      v_ledger, p_organization_id,
+      case
+        when exists (select from audit.seals as s where v_ledger.ledger = any(s.joined))
+          then v_epoch
+      end
+    );
   end loop;
   return query select * from private.verify_chain(p_organization_id);
   if p_published_hash is not null and not exists (

@@ -100,6 +100,37 @@ def test_a_transaction_larger_than_the_limit(database: Database) -> None:
     assert findings(database) == []
 
 
+@pytest.mark.parametrize("seals_again", [False, True])
+@pytest.mark.parametrize("below", ["0", "1"])
+def test_nothing_comes_in_behind_a_quiet_ledger(
+    database: Database, seals_again: bool, below: str
+) -> None:
+    """Transactions long after its last row are sealed, as the rows of other ledgers prove."""
+    for _ in range(2):
+        with races.session(database) as connection:
+            record(connection)
+        seal_now(database)
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute("set session_replication_role = replica")
+        last = "(select max(xact_id) from public.ledger_events_v0)"
+        admin.execute(
+            f"update audit.sealed_ledgers set sealed_below = case %s when '0' then '0' else {last}"
+            " end where ledger = 'public.ledger_events_v0'",
+            (below,),
+        )
+        rows = admin.execute(
+            "insert into public.ledger_events_v0 (organization_id, domain, event_type,"
+            " owner_user_id, created_at, occurred_at, xact_id) select organization_id, 'payments',"
+            " 'backdated', owner_user_id, created_at, created_at, xact_id"
+            f" from public.ledger_events_v0 where xact_id = {last} limit 1 returning id::text"
+        ).fetchall()
+    if seals_again:
+        assert seal_now(database) == 1
+    assert [(check, (row,)) for check, _, _, row, *_ in findings(database)] == [
+        ("row_came_before_its_seal", rows[0])
+    ]
+
+
 @pytest.mark.parametrize("first_commits", [True, False], ids=["commit", "rollback"])
 def test_two_who_seal_queue(database: Database, first_commits: bool) -> None:
     with races.session(database) as connection:

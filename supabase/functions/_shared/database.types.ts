@@ -1395,6 +1395,7 @@ export type Database = {
       sealed_ledgers: {
         Row: {
           erasable_columns: unknown[]
+          is_caught_up: boolean
           kept_for: string | null
           key_columns: unknown[]
           ledger: string
@@ -1405,6 +1406,7 @@ export type Database = {
         }
         Insert: {
           erasable_columns?: unknown[]
+          is_caught_up?: boolean
           kept_for?: string | null
           key_columns: unknown[]
           ledger: string
@@ -1415,6 +1417,7 @@ export type Database = {
         }
         Update: {
           erasable_columns?: unknown[]
+          is_caught_up?: boolean
           kept_for?: string | null
           key_columns?: unknown[]
           ledger?: string
@@ -1430,6 +1433,8 @@ export type Database = {
           epoch: number
           hash: string
           is_catching_up: boolean
+          joined: string[]
+          joining: string[]
           leaf_count: number
           previous: string
           root: string
@@ -1438,11 +1443,14 @@ export type Database = {
           system_identifier: number
           xact_below: unknown
           xact_next: unknown
+          xact_sealed: unknown
         }
         Insert: {
           epoch: number
           hash: string
           is_catching_up: boolean
+          joined?: string[]
+          joining?: string[]
           leaf_count: number
           previous: string
           root: string
@@ -1451,11 +1459,14 @@ export type Database = {
           system_identifier: number
           xact_below: unknown
           xact_next: unknown
+          xact_sealed: unknown
         }
         Update: {
           epoch?: number
           hash?: string
           is_catching_up?: boolean
+          joined?: string[]
+          joining?: string[]
           leaf_count?: number
           previous?: string
           root?: string
@@ -1464,6 +1475,7 @@ export type Database = {
           system_identifier?: number
           xact_below?: unknown
           xact_next?: unknown
+          xact_sealed?: unknown
         }
         Relationships: [
           {
@@ -1526,6 +1538,8 @@ export type Database = {
           epoch: number
           hash: string
           is_catching_up: boolean
+          joined: string[]
+          joining: string[]
           leaf_count: number
           previous: string
           root: string
@@ -1534,6 +1548,7 @@ export type Database = {
           system_identifier: number
           xact_below: unknown
           xact_next: unknown
+          xact_sealed: unknown
         }[]
         SetofOptions: {
           from: "*"
