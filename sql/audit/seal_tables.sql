@@ -31,12 +31,15 @@ create table audit.sealed_ledgers (
   time_column name,
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
+  editable_columns name[] not null default '{}',
   kept_for interval,
   is_caught_up boolean not null default false,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
   check (erasable_columns <@ sealed_columns),
+  constraint sealed_ledgers_sealed_columns_are_not_editable
+  check (not editable_columns && sealed_columns),
   constraint sealed_ledgers_keep_rows_for_some_time check (kept_for > interval '0')
 );
 
@@ -53,6 +56,9 @@ comment on column audit.sealed_ledgers.sealed_columns is
   'a null is left out, so leaves made before it stay true.';
 comment on column audit.sealed_ledgers.erasable_columns is
   'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.editable_columns is
+  'Those that may change and are not sealed. Said when the ledger joined: they are in each leaf, '
+  'so that none is called editable later.';
 comment on column audit.sealed_ledgers.kept_for is
   'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
   'ledger joined.';

@@ -33,8 +33,9 @@ comment on function private.merkle_root(bytea[]) is
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
--- them. Rows that are there already are sealed with the next seal. How long rows are kept is said
--- once: who could shorten it later could remove what was sealed before.
+-- them. Rows that are there already are sealed with the next seal. Which columns may be edited, and
+-- how long rows are kept, is said once: who could change it later could alter or remove what was
+-- sealed before.
 create function private.seal_ledger(
   p_ledger regclass,
   p_time_column name default null,
@@ -48,6 +49,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_ledger constant audit.sealed_ledgers := (
+    select l from audit.sealed_ledgers as l where to_regclass(l.ledger) = p_ledger
+  );
+  v_editable constant name[] := coalesce(v_ledger.editable_columns, p_editable);
   v_key name[] := array(
     select a.attname
     from pg_index as i
@@ -62,7 +67,7 @@ declare
     where a.attrelid = p_ledger
       and a.attnum > 0
       and not a.attisdropped
-      and a.attname <> all(p_editable)
+      and a.attname <> all(v_editable)
     order by a.attnum
   );
 begin
@@ -74,21 +79,19 @@ begin
       'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
     );
   end if;
-  if exists (
-    select
-    from audit.sealed_ledgers as l
-    where to_regclass(l.ledger) = p_ledger
-      and l.kept_for is distinct from coalesce(p_kept_for, l.kept_for)
-  ) then
+  if not p_editable <@ v_editable then
+    perform private.reject_argument('p_editable', 'must be what the ledger joined with');
+  elsif v_ledger.ledger is not null
+    and v_ledger.kept_for is distinct from coalesce(p_kept_for, v_ledger.kept_for) then
     perform private.reject_argument('p_kept_for', 'must be what the ledger joined with');
   end if;
   insert into audit.sealed_ledgers as l (
     ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns,
-    kept_for
+    editable_columns, kept_for
   )
   select
     n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable,
-    p_kept_for
+    v_editable, p_kept_for
   from pg_class as c
   inner join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = p_ledger
@@ -112,7 +115,8 @@ comment on function private.seal_ledger(regclass, name, name[], name[], interval
   'p_erasable enters as a salted hash, p_editable may change and stays outside; '
   'p_kept_for is how long a row is kept at least, null for ever. Once more after columns were '
   'added to it, with null in the rows that are there. Errors: 22023 for a table without a key led '
-  'by its organization or without xact_id, and for another p_kept_for than it joined with.';
+  'by its organization or without xact_id, and for another p_editable or p_kept_for '
+  'than it joined with.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -134,9 +138,10 @@ comment on function private.row_id_expression(audit.sealed_ledgers) is
 
 -- The leaf of a row, as SQL over a row named t and the SQL of its salt.
 --
--- A leaf is over the ledger, what of it is the time, and name=value of each column that has one,
--- written as an array: its quotes keep a value from passing for two. Values have one spelling
--- each, whatever the session's settings: whoever runs this sets time zone and date style.
+-- A leaf is over the ledger, what of it is the time, what may be edited, and name=value of each
+-- column that has one, written as an array: its quotes keep a value from passing for two.
+-- Values have one spelling each, whatever the session's settings: whoever runs this sets time zone
+-- and date style.
 create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
 returns text
 language plpgsql
@@ -167,8 +172,8 @@ begin
   inner join pg_type as y on y.oid = a.atttypid;
   return format(
     'sha256(decode(''00'', ''hex'') '
-    '|| convert_to(array_remove(array[%L, %L, %s], null)::text, ''UTF8''))',
-    p_ledger.ledger, coalesce(p_ledger.time_column, ''), v_values
+    '|| convert_to(array_remove(array[%L, %L, %L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, coalesce(p_ledger.time_column, ''), p_ledger.editable_columns::text, v_values
   );
 end
 $$;

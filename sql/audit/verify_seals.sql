@@ -247,6 +247,21 @@ begin
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
 
+  -- A column nobody put into the registry, or took out of it, could hold anything.
+  return query
+  select
+    'column_is_sealed_or_editable', l.ledger::text, null::uuid, null::text, null::bigint,
+    s.name::text, a.attname::text
+  from audit.sealed_ledgers as l
+  cross join lateral unnest(l.sealed_columns || l.editable_columns) as s (name)
+  full join (
+    select t.ledger, x.attname
+    from audit.sealed_ledgers as t
+    inner join pg_attribute as x on x.attrelid = to_regclass(t.ledger)
+    where x.attnum > 0 and not x.attisdropped
+  ) as a on a.ledger = l.ledger and a.attname = s.name
+  where s.name is null or a.attname is null;
+
   -- The registry can be edited; what was sealed by it cannot.
   return query
   select

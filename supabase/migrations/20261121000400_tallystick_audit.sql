@@ -223,12 +223,15 @@ create table audit.sealed_ledgers (
   time_column name,
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
+  editable_columns name[] not null default '{}',
   kept_for interval,
   is_caught_up boolean not null default false,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
   check (erasable_columns <@ sealed_columns),
+  constraint sealed_ledgers_sealed_columns_are_not_editable
+  check (not editable_columns && sealed_columns),
   constraint sealed_ledgers_keep_rows_for_some_time check (kept_for > interval '0')
 );
 
@@ -245,6 +248,9 @@ comment on column audit.sealed_ledgers.sealed_columns is
   'a null is left out, so leaves made before it stay true.';
 comment on column audit.sealed_ledgers.erasable_columns is
   'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.editable_columns is
+  'Those that may change and are not sealed. Said when the ledger joined: they are in each leaf, '
+  'so that none is called editable later.';
 comment on column audit.sealed_ledgers.kept_for is
   'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
   'ledger joined.';
@@ -421,8 +427,9 @@ comment on function private.merkle_root(bytea[]) is
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
--- them. Rows that are there already are sealed with the next seal. How long rows are kept is said
--- once: who could shorten it later could remove what was sealed before.
+-- them. Rows that are there already are sealed with the next seal. Which columns may be edited, and
+-- how long rows are kept, is said once: who could change it later could alter or remove what was
+-- sealed before.
 create function private.seal_ledger(
   p_ledger regclass,
   p_time_column name default null,
@@ -436,6 +443,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_ledger constant audit.sealed_ledgers := (
+    select l from audit.sealed_ledgers as l where to_regclass(l.ledger) = p_ledger
+  );
+  v_editable constant name[] := coalesce(v_ledger.editable_columns, p_editable);
   v_key name[] := array(
     select a.attname
     from pg_index as i
@@ -450,7 +461,7 @@ declare
     where a.attrelid = p_ledger
       and a.attnum > 0
       and not a.attisdropped
-      and a.attname <> all(p_editable)
+      and a.attname <> all(v_editable)
     order by a.attnum
   );
 begin
@@ -462,21 +473,19 @@ begin
       'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
     );
   end if;
-  if exists (
-    select
-    from audit.sealed_ledgers as l
-    where to_regclass(l.ledger) = p_ledger
-      and l.kept_for is distinct from coalesce(p_kept_for, l.kept_for)
-  ) then
+  if not p_editable <@ v_editable then
+    perform private.reject_argument('p_editable', 'must be what the ledger joined with');
+  elsif v_ledger.ledger is not null
+    and v_ledger.kept_for is distinct from coalesce(p_kept_for, v_ledger.kept_for) then
     perform private.reject_argument('p_kept_for', 'must be what the ledger joined with');
   end if;
   insert into audit.sealed_ledgers as l (
     ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns,
-    kept_for
+    editable_columns, kept_for
   )
   select
     n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable,
-    p_kept_for
+    v_editable, p_kept_for
   from pg_class as c
   inner join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = p_ledger
@@ -500,7 +509,8 @@ comment on function private.seal_ledger(regclass, name, name[], name[], interval
   'p_erasable enters as a salted hash, p_editable may change and stays outside; '
   'p_kept_for is how long a row is kept at least, null for ever. Once more after columns were '
   'added to it, with null in the rows that are there. Errors: 22023 for a table without a key led '
-  'by its organization or without xact_id, and for another p_kept_for than it joined with.';
+  'by its organization or without xact_id, and for another p_editable or p_kept_for '
+  'than it joined with.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -522,9 +532,10 @@ comment on function private.row_id_expression(audit.sealed_ledgers) is
 
 -- The leaf of a row, as SQL over a row named t and the SQL of its salt.
 --
--- A leaf is over the ledger, what of it is the time, and name=value of each column that has one,
--- written as an array: its quotes keep a value from passing for two. Values have one spelling
--- each, whatever the session's settings: whoever runs this sets time zone and date style.
+-- A leaf is over the ledger, what of it is the time, what may be edited, and name=value of each
+-- column that has one, written as an array: its quotes keep a value from passing for two.
+-- Values have one spelling each, whatever the session's settings: whoever runs this sets time zone
+-- and date style.
 create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
 returns text
 language plpgsql
@@ -555,8 +566,8 @@ begin
   inner join pg_type as y on y.oid = a.atttypid;
   return format(
     'sha256(decode(''00'', ''hex'') '
-    '|| convert_to(array_remove(array[%L, %L, %s], null)::text, ''UTF8''))',
-    p_ledger.ledger, coalesce(p_ledger.time_column, ''), v_values
+    '|| convert_to(array_remove(array[%L, %L, %L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, coalesce(p_ledger.time_column, ''), p_ledger.editable_columns::text, v_values
   );
 end
 $$;
@@ -1073,6 +1084,21 @@ begin
     from audit.seals as s
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
+
+  -- A column nobody put into the registry, or took out of it, could hold anything.
+  return query
+  select
+    'column_is_sealed_or_editable', l.ledger::text, null::uuid, null::text, null::bigint,
+    s.name::text, a.attname::text
+  from audit.sealed_ledgers as l
+  cross join lateral unnest(l.sealed_columns || l.editable_columns) as s (name)
+  full join (
+    select t.ledger, x.attname
+    from audit.sealed_ledgers as t
+    inner join pg_attribute as x on x.attrelid = to_regclass(t.ledger)
+    where x.attnum > 0 and not x.attisdropped
+  ) as a on a.ledger = l.ledger and a.attname = s.name
+  where s.name is null or a.attname is null;
 
   -- The registry can be edited; what was sealed by it cannot.
   return query

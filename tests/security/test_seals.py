@@ -229,6 +229,57 @@ def test_every_column_is_sealed_but_those_that_may_be_edited(database: Database)
     }
 
 
+@pytest.mark.parametrize(
+    ("statement", "checks"),
+    [
+        (
+            "update audit.sealed_ledgers set"
+            " sealed_columns = array_remove(sealed_columns, 'job_id')"
+            " where ledger = 'public.venture_token_ledger';"
+            " update public.venture_token_ledger set job_id = gen_random_uuid()",
+            {"column_is_sealed_or_editable"},
+        ),
+        (
+            "update audit.sealed_ledgers set"
+            " sealed_columns = array_remove(sealed_columns, 'job_id'),"
+            " editable_columns = editable_columns || 'job_id'::name"
+            " where ledger = 'public.venture_token_ledger'",
+            {"row_is_what_was_sealed"},
+        ),
+        (
+            "alter table public.venture_token_ledger rename column job_id to work_id",
+            {"column_is_sealed_or_editable"},
+        ),
+        (
+            "alter table public.venture_token_ledger add column note text",
+            {"column_is_sealed_or_editable"},
+        ),
+        (
+            "alter table public.venture_token_ledger add column note text;"
+            " select private.seal_ledger('public.venture_token_ledger')",
+            set(),
+        ),
+    ],
+)
+def test_a_column_is_sealed_unless_it_was_editable_from_the_start(
+    database: Database, statement: str, checks: set[str]
+) -> None:
+    with without_guards(database) as connection:
+        nulls = "select from public.venture_token_ledger where job_id is not null"
+        assert connection.execute(nulls).rowcount == 0
+        connection.execute(statement)
+        found = connection.execute(FINDING).fetchall()
+        assert {check for check, *_ in found} == checks
+
+
+def test_which_columns_are_editable_is_said_once(database: Database) -> None:
+    join = "select private.seal_ledger('public.venture_token_ledger', p_editable => %s::name[])"
+    with without_guards(database) as connection:
+        connection.execute(join, (["metadata"],))
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            connection.execute(join, (["job_id"],))
+
+
 def test_what_may_be_edited_raises_no_alarm(database: Database) -> None:
     with database.connect() as connection:
         edited = connection.execute(

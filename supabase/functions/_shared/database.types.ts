@@ -1394,6 +1394,7 @@ export type Database = {
       }
       sealed_ledgers: {
         Row: {
+          editable_columns: unknown[]
           erasable_columns: unknown[]
           is_caught_up: boolean
           kept_for: string | null
@@ -1405,6 +1406,7 @@ export type Database = {
           time_column: unknown
         }
         Insert: {
+          editable_columns?: unknown[]
           erasable_columns?: unknown[]
           is_caught_up?: boolean
           kept_for?: string | null
@@ -1416,6 +1418,7 @@ export type Database = {
           time_column?: unknown
         }
         Update: {
+          editable_columns?: unknown[]
           erasable_columns?: unknown[]
           is_caught_up?: boolean
           kept_for?: string | null
