@@ -28,11 +28,11 @@ def verify(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Prove that every total equals the ledger; exit code 1 when one does not."""
-    if checkpoint and organization:
+    if checkpoint and organization is not None:
         raise typer.BadParameter("a checkpoint is of all organizations")
     console = Console()
     with connected(database_url) as connection:
-        payer = find_organization(connection, organization) if organization else None
+        payer = None if organization is None else find_organization(connection, organization)
         payer_id = payer.id if payer else None
         organizations, rows = count_books(connection, payer_id)
         client = Client(connection)
