@@ -31,10 +31,16 @@ create table audit.sealed_ledgers (
   time_column name,
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
+  editable_columns name[] not null default '{}',
+  kept_for interval,
+  is_caught_up boolean not null default false,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
-  check (erasable_columns <@ sealed_columns)
+  check (erasable_columns <@ sealed_columns),
+  constraint sealed_ledgers_sealed_columns_are_not_editable
+  check (not editable_columns && sealed_columns),
+  constraint sealed_ledgers_keep_rows_for_some_time check (kept_for > interval '0')
 );
 
 comment on table audit.sealed_ledgers is
@@ -50,6 +56,14 @@ comment on column audit.sealed_ledgers.sealed_columns is
   'a null is left out, so leaves made before it stay true.';
 comment on column audit.sealed_ledgers.erasable_columns is
   'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.editable_columns is
+  'Those that may change and are not sealed. Said when the ledger joined: they are in each leaf, '
+  'so that none is called editable later.';
+comment on column audit.sealed_ledgers.kept_for is
+  'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
+  'ledger joined.';
+comment on column audit.sealed_ledgers.is_caught_up is
+  'False while rows that were there when it joined may have no leaf yet.';
 comment on column audit.sealed_ledgers.sealed_below is
   'All rows of transactions below this, of the present epoch, have a leaf.';
 
@@ -60,6 +74,9 @@ create table audit.seals (
   is_catching_up boolean not null,
   xact_below xid8 not null,
   xact_next xid8 not null,
+  xact_sealed xid8 not null,
+  joining text[] not null default '{}',
+  joined text[] not null default '{}',
   leaf_count bigint not null,
   root private.sha256_hex not null,
   previous private.sha256_hex not null,
@@ -69,6 +86,7 @@ create table audit.seals (
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
+  constraint seals_who_joined_was_joining check (joined <@ joining),
   constraint seals_seal_something_or_begin_an_epoch check (leaf_count > 0 or is_catching_up)
 );
 
@@ -90,13 +108,21 @@ comment on column audit.seals.is_catching_up is
 comment on column audit.seals.xact_below is
   'No transaction below this was under way when it was made.';
 comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
+comment on column audit.seals.xact_sealed is
+  'All rows of transactions below this, of its epoch, had a leaf then, in each ledger but those '
+  'that join later.';
+comment on column audit.seals.joining is
+  'Ledgers that were new: of these it sealed whatever had no leaf.';
+comment on column audit.seals.joined is
+  'Those of them of which nothing was left: from then on they are sealed by transaction.';
 comment on column audit.seals.leaf_count is
   'How many rows it seals; none where an epoch began with nothing to seal.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
 comment on column audit.seals.previous is
   'hash of the seal before it; 64 zeros for the first.';
 comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
-comment on column audit.seals.sealed_at is 'When it was made.';
+comment on column audit.seals.sealed_at is
+  'When its making began, just before it looked which transactions were under way.';
 
 create table audit.seal_roots (
   organization_id uuid not null,
@@ -104,6 +130,7 @@ create table audit.seal_roots (
   seal bigint not null,
   leaf_count bigint not null,
   root bytea not null,
+  kept_until timestamptz,
   constraint seal_roots_pkey primary key (organization_id, ledger, seal),
   constraint seal_roots_root_is_sha256 check (length(root) = 32)
 );
@@ -123,6 +150,9 @@ comment on column audit.seal_roots.ledger is 'Of which ledger, as schema.table.'
 comment on column audit.seal_roots.seal is 'In which seal.';
 comment on column audit.seal_roots.leaf_count is 'How many.';
 comment on column audit.seal_roots.root is 'Their Merkle root. SHA-256.';
+comment on column audit.seal_roots.kept_until is
+  'Until when they are kept: one that is gone sooner was not removed under retention. Null: for '
+  'ever.';
 
 create table audit.seal_leaves (
   organization_id uuid not null,

@@ -33,12 +33,15 @@ comment on function private.merkle_root(bytea[]) is
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
--- them. Rows that are there already are sealed with the next seal.
+-- them. Rows that are there already are sealed with the next seal. Which columns may be edited, and
+-- how long rows are kept, is said once: who could change it later could alter or remove what was
+-- sealed before.
 create function private.seal_ledger(
   p_ledger regclass,
   p_time_column name default null,
   p_erasable name[] default '{}',
-  p_editable name[] default '{}'
+  p_editable name[] default '{}',
+  p_kept_for interval default null
 )
 returns void
 language plpgsql
@@ -46,6 +49,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_ledger constant audit.sealed_ledgers := (
+    select l from audit.sealed_ledgers as l where to_regclass(l.ledger) = p_ledger
+  );
+  v_editable constant name[] := coalesce(v_ledger.editable_columns, p_editable);
   v_key name[] := array(
     select a.attname
     from pg_index as i
@@ -60,7 +67,7 @@ declare
     where a.attrelid = p_ledger
       and a.attnum > 0
       and not a.attisdropped
-      and a.attname <> all(p_editable)
+      and a.attname <> all(v_editable)
     order by a.attnum
   );
 begin
@@ -72,11 +79,19 @@ begin
       'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
     );
   end if;
+  if not p_editable <@ v_editable then
+    perform private.reject_argument('p_editable', 'must be what the ledger joined with');
+  elsif v_ledger.ledger is not null
+    and v_ledger.kept_for is distinct from coalesce(p_kept_for, v_ledger.kept_for) then
+    perform private.reject_argument('p_kept_for', 'must be what the ledger joined with');
+  end if;
   insert into audit.sealed_ledgers as l (
-    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns
+    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns,
+    editable_columns, kept_for
   )
   select
-    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable
+    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable,
+    v_editable, p_kept_for
   from pg_class as c
   inner join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = p_ledger
@@ -95,11 +110,13 @@ begin
 end
 $$;
 
-comment on function private.seal_ledger(regclass, name, name[], name[]) is
+comment on function private.seal_ledger(regclass, name, name[], name[], interval) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
-  'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
-  'without a key led by its organization or without xact_id.';
+  'p_erasable enters as a salted hash, p_editable may change and stays outside; '
+  'p_kept_for is how long a row is kept at least, null for ever. Once more after columns were '
+  'added to it, with null in the rows that are there. Errors: 22023 for a table without a key led '
+  'by its organization or without xact_id, and for another p_editable or p_kept_for '
+  'than it joined with.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -121,9 +138,10 @@ comment on function private.row_id_expression(audit.sealed_ledgers) is
 
 -- The leaf of a row, as SQL over a row named t and the SQL of its salt.
 --
--- A leaf is over the ledger, what of it is the time, and name=value of each column that has one,
--- written as an array: its quotes keep a value from passing for two. Values have one spelling
--- each, whatever the session's settings: whoever runs this sets time zone and date style.
+-- A leaf is over the ledger, what of it is the time, what may be edited, and name=value of each
+-- column that has one, written as an array: its quotes keep a value from passing for two.
+-- Values have one spelling each, whatever the session's settings: whoever runs this sets time zone
+-- and date style.
 create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
 returns text
 language plpgsql
@@ -154,8 +172,8 @@ begin
   inner join pg_type as y on y.oid = a.atttypid;
   return format(
     'sha256(decode(''00'', ''hex'') '
-    '|| convert_to(array_remove(array[%L, %L, %s], null)::text, ''UTF8''))',
-    p_ledger.ledger, coalesce(p_ledger.time_column, ''), v_values
+    '|| convert_to(array_remove(array[%L, %L, %L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, coalesce(p_ledger.time_column, ''), p_ledger.editable_columns::text, v_values
   );
 end
 $$;
@@ -169,13 +187,15 @@ returns bytea
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
 as $$
 begin
   return sha256(
     decode('00', 'hex') || convert_to(
       array[
         p_root.organization_id::text, p_root.ledger, p_root.leaf_count::text,
-        encode(p_root.root, 'hex')
+        encode(p_root.root, 'hex'), p_root.kept_until::text
       ]::text,
       'UTF8'
     )
@@ -202,6 +222,7 @@ begin
         array[
           p_seal.seal::text, p_seal.epoch::text, p_seal.system_identifier::text,
           p_seal.is_catching_up::text, p_seal.xact_below::text, p_seal.xact_next::text,
+          p_seal.xact_sealed::text, p_seal.joining::text, p_seal.joined::text,
           p_seal.leaf_count::text, p_seal.root, p_seal.previous, p_seal.sealed_at::text
         ]::text,
         'UTF8'
@@ -246,13 +267,11 @@ comment on function private.enter_epoch() is
 
 -- Makes the leaves of up to p_limit rows of a ledger and their roots; returns how many.
 --
--- Once caught up it goes by transaction: nothing below p_below can still commit, so going up to it
--- passes over no row. A row that has its leaf is not given another.
+-- Once caught up it goes by transaction: nothing below xact_below can still commit, so going up to
+-- it passes over no row. A row that has its leaf is not given another.
 create function private.make_leaves(
   p_ledger audit.sealed_ledgers,
-  p_is_caught_up boolean,
-  p_seal bigint,
-  p_below xid8,
+  p_seal audit.seals,
   p_limit integer
 )
 returns integer
@@ -264,6 +283,7 @@ set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 as $$
 declare
+  v_is_caught_up constant boolean := p_ledger.is_caught_up and not p_seal.is_catching_up;
   v_count integer;
   v_last xid8;
 begin
@@ -290,10 +310,10 @@ begin
     ),
 
     roots as (
-      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root)
+      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root, kept_until)
       select
         k._organization_id, %5$L, $4, count(*),
-        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C"))
+        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C")), $5
       from taken as k
       group by k._organization_id
     )
@@ -307,16 +327,18 @@ begin
       when 0 then 'null::uuid' else 'gen_random_uuid()'
     end,
     p_ledger.ledger,
-    case when p_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
+    case when v_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
   )
   into v_count, v_last
-  using p_ledger.sealed_below, p_below, p_limit, p_seal;
+  using
+    p_ledger.sealed_below, p_seal.xact_below, p_limit, p_seal.seal,
+    p_seal.sealed_at + p_ledger.kept_for;
 
   update audit.sealed_ledgers as l
   set
     sealed_below = case
-      when v_count < p_limit then p_below
-      when p_is_caught_up then v_last
+      when v_count < p_limit then p_seal.xact_below
+      when v_is_caught_up then v_last
       else '0'
     end
   where l.ledger = p_ledger.ledger;
@@ -324,7 +346,7 @@ begin
 end
 $$;
 
-comment on function private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer) is
+comment on function private.make_leaves(audit.sealed_ledgers, audit.seals, integer) is
   'Makes the leaves of up to p_limit rows of a ledger in a seal, and their roots.';
 
 -- Seals what was committed since the last seal.
@@ -351,6 +373,12 @@ begin
     perform private.reject_argument('p_limit', 'must be from 1 to 10000000');
   end if;
   v_epoch := private.enter_epoch();
+  -- Before the snapshot: a row that this seal cannot see may be written while it is being made, and
+  -- its time is held against sealed_at. An older snapshot is as old as the transaction, at most.
+  v_seal.sealed_at := private.clock_now();
+  if current_setting('transaction_isolation') <> 'read committed' then
+    v_seal.sealed_at := least(v_seal.sealed_at, now());
+  end if;
   v_snapshot := pg_current_snapshot();
   select * into v_last from audit.seals as s order by s.seal desc limit 1;
 
@@ -360,13 +388,19 @@ begin
   v_seal.is_catching_up := not v_epoch.is_caught_up;
   v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
+  v_seal.joining := '{}';
+  v_seal.joined := '{}';
   v_seal.leaf_count := 0;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    v_count := private.make_leaves(
-      v_ledger, v_epoch.is_caught_up, v_seal.seal, v_seal.xact_below, p_limit
-    );
+    v_count := private.make_leaves(v_ledger, v_seal, p_limit);
     v_seal.leaf_count := v_seal.leaf_count + v_count;
     v_is_whole := v_is_whole and v_count < p_limit;
+    if not v_ledger.is_caught_up then
+      v_seal.joining := v_seal.joining || v_ledger.ledger::text;
+      if v_count < p_limit then
+        v_seal.joined := v_seal.joined || v_ledger.ledger::text;
+      end if;
+    end if;
   end loop;
   if v_seal.is_catching_up and v_is_whole then
     update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
@@ -375,6 +409,8 @@ begin
   if v_seal.leaf_count = 0 and coalesce(v_last.epoch, v_seal.epoch) = v_seal.epoch then
     return;
   end if;
+  update audit.sealed_ledgers as l set is_caught_up = true where l.ledger = any(v_seal.joined);
+  v_seal.xact_sealed := (select min(l.sealed_below) from audit.sealed_ledgers as l);
 
   select
     encode(
@@ -387,7 +423,6 @@ begin
   from audit.seal_roots as r
   where r.seal = v_seal.seal;
   v_seal.previous := coalesce(v_last.hash, repeat('0', 64));
-  v_seal.sealed_at := private.clock_now();
   v_seal.hash := private.seal_hash(v_seal);
   insert into audit.seals values (v_seal.*);
   return next v_seal;

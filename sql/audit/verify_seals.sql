@@ -36,7 +36,8 @@ comment on function private.seal_tolerance() is
   'How long before a seal a row may say it was written whose transaction began after it.';
 
 -- The rows of one ledger against their leaves. p_epoch is that of this server, or null where it has
--- not sealed here, or not yet all that came with a dump: then rows without a leaf prove nothing.
+-- not sealed here, or not yet all that came with a dump or was there when the ledger joined: then
+-- rows without a leaf prove nothing.
 create function private.verify_leaves(
   p_ledger audit.sealed_ledgers,
   p_organization_id uuid,
@@ -86,8 +87,18 @@ begin
         ) as reached_before
       from compared as c
       inner join audit.seals as n on n.seal = c.seal
-      where not n.is_catching_up and c.leaf = c.present
+      where not n.is_catching_up and %3$L <> all(n.joining) and c.leaf = c.present
       group by n.seal, n.epoch
+    ),
+
+    -- And what all ledgers had been sealed up to, however long this one was quiet.
+    complete as (
+      select
+        n.seal, n.is_catching_up or %3$L = any(n.joining) as is_catching_up, n.epoch,
+        max(n.xact_sealed) over (
+          partition by n.epoch order by n.seal rows between unbounded preceding and 1 preceding
+        ) as reached_before
+      from audit.seals as n
     ),
 
     checked as (
@@ -99,8 +110,12 @@ begin
           when c.leaf <> c.present then 'row_is_what_was_sealed'
           when c.leaf is null and $2 is null or n.is_catching_up then null
           when c.xact_id < case
-            when c.leaf is not null then p.reached_before
-            else greatest($3, (select max(x.reached) from passed as x where x.epoch = $2))
+            when c.leaf is not null then greatest(p.reached_before, n.reached_before)
+            else greatest(
+              $3,
+              (select max(x.reached) from passed as x where x.epoch = $2),
+              (select max(x.xact_sealed) from audit.seals as x where x.epoch = $2)
+            )
           end then 'row_came_before_its_seal'
           when c.leaf is null and c.xact_id >= $4 and c.xact_id is distinct from $5
             then 'transaction_of_row_has_begun'
@@ -113,7 +128,7 @@ begin
           ) then 'row_was_written_when_it_says'
         end as check_name
       from compared as c
-      left join audit.seals as n on n.seal = c.seal
+      left join complete as n on n.seal = c.seal
       left join passed as p on p.seal = c.seal
     )
 
@@ -131,14 +146,24 @@ begin
     from checked as c
     where c.check_name is not null
       and not (
+        -- Removed under retention: not before its time, and not at a time that was yet to come.
         c.check_name = 'sealed_row_is_there' and exists (
-          select from audit.tombstones as r
+          select
+          from audit.tombstones as r
+          inner join audit.seal_roots as o
+            on o.organization_id = r.organization_id and o.ledger = r.ledger and o.seal = c.seal
+          left join audit.seal_leaves as l
+            on l.organization_id = r.organization_id
+              and l.ledger = 'audit.tombstones'
+              and l.row_id = r.ledger || '/' || r.row_id
+          left join audit.seals as n on n.seal = l.seal
           where r.organization_id = c.organization_id
             and r.ledger = %3$L
             and r.row_id::text = c.row_id
-        ) and exists (
-          select from billing.retention_policies as o
-          where o.table_name = %3$L and o.delete_after is not null
+            and r.removed_at >= o.kept_until
+            and r.removed_at <= coalesce(
+              n.sealed_at + private.seal_tolerance(), private.clock_now()
+            )
         )
       )
     $sql$,
@@ -163,6 +188,7 @@ returns setof audit.seal_finding
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   return query
@@ -221,6 +247,32 @@ begin
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
 
+  -- A column nobody put into the registry, or took out of it, could hold anything.
+  return query
+  select
+    'column_is_sealed_or_editable', l.ledger::text, null::uuid, null::text, null::bigint,
+    s.name::text, a.attname::text
+  from audit.sealed_ledgers as l
+  cross join lateral unnest(l.sealed_columns || l.editable_columns) as s (name)
+  full join (
+    select t.ledger, x.attname
+    from audit.sealed_ledgers as t
+    inner join pg_attribute as x on x.attrelid = to_regclass(t.ledger)
+    where x.attnum > 0 and not x.attisdropped
+  ) as a on a.ledger = l.ledger and a.attname = s.name
+  where s.name is null or a.attname is null;
+
+  -- The registry can be edited; what was sealed by it cannot.
+  return query
+  select
+    'ledger_keeps_rows_as_it_did', r.ledger::text, r.organization_id, null::text, r.seal,
+    r.kept_until::text, (s.sealed_at + l.kept_for)::text
+  from audit.seal_roots as r
+  inner join audit.seals as s on s.seal = r.seal
+  inner join audit.sealed_ledgers as l on l.ledger = r.ledger
+  where (p_organization_id is null or r.organization_id = p_organization_id)
+    and r.kept_until is distinct from s.sealed_at + l.kept_for;
+
   -- What catches up takes whatever it finds, so it may come once, and first, on each server.
   return query
   select
@@ -246,11 +298,21 @@ begin
 
   return query
   select
-    'ledger_is_in_the_registry', r.ledger::text, null::uuid, null::text, null::bigint,
+    'ledger_joins_once', j.ledger, null::uuid, null::text, s.seal, 'joined before', 'joining'
+  from audit.seals as s
+  cross join lateral unnest(s.joining) as j (ledger)
+  where exists (
+    select from audit.seals as x where x.seal < s.seal and j.ledger = any(x.joined)
+  );
+
+  return query
+  select
+    'ledger_is_in_the_registry', j.ledger, null::uuid, null::text, null::bigint,
     'a ledger', 'nothing'
-  from audit.seal_roots as r
-  where not exists (select from audit.sealed_ledgers as l where l.ledger = r.ledger)
-  group by r.ledger;
+  from audit.seals as s
+  cross join lateral unnest(s.joining) as j (ledger)
+  where not exists (select from audit.sealed_ledgers as l where l.ledger = j.ledger)
+  group by j.ledger;
 end
 $$;
 
@@ -285,7 +347,14 @@ begin
     perform private.reject_argument('p_published_hash', 'must be 64 hexadecimal digits');
   end if;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    return query select * from private.verify_leaves(v_ledger, p_organization_id, v_epoch);
+    return query
+    select * from private.verify_leaves(
+      v_ledger, p_organization_id,
+      case
+        when exists (select from audit.seals as s where v_ledger.ledger = any(s.joined))
+          then v_epoch
+      end
+    );
   end loop;
   return query select * from private.verify_chain(p_organization_id);
   if p_published_hash is not null and not exists (

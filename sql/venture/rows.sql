@@ -318,13 +318,29 @@ declare
     select p.delete_after from billing.retention_policies as p
     where p.table_name = tg_table_schema || '.' || tg_table_name
   );
+  v_kept_until timestamptz := old.created_at + v_delete_after;
 begin
-  if (old.created_at + v_delete_after <= private.clock_now()) is not true then
+  -- Or what the seal of the row says, where that is later: whatever the policy has become since.
+  if v_kept_until is not null then
+    v_kept_until := greatest(
+      v_kept_until,
+      (
+        select coalesce(r.kept_until, 'infinity')
+        from audit.seal_leaves as l
+        inner join audit.seal_roots as r
+          on r.organization_id = l.organization_id and r.ledger = l.ledger and r.seal = l.seal
+        where l.organization_id = old.organization_id
+          and l.ledger = tg_table_schema || '.' || tg_table_name
+          and l.row_id = old.id::text
+      )
+    );
+  end if;
+  if (v_kept_until <= private.clock_now()) is not true then
     perform private.raise_error(
       '23001',
       jsonb_build_object(
         'table', tg_table_schema || '.' || tg_table_name, 'operation', tg_op,
-        'kept_until', old.created_at + v_delete_after
+        'kept_until', v_kept_until
       )
     );
   end if;
@@ -333,7 +349,8 @@ end
 $$;
 
 comment on function private.keep_until_retention() is
-  'Trigger: refuses to remove what is younger than billing.retention_policies says. Errors: 23001.';
+  'Trigger: refuses to remove what is younger than billing.retention_policies says, or what its '
+  'seal says is still kept. Errors: 23001.';
 
 create trigger venture_token_ledger_keep_until_retention
 before delete on public.venture_token_ledger

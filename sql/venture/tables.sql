@@ -118,7 +118,9 @@ comment on column public.venture_token_ledger.xact_id is 'The transaction that w
 
 -- A row has the time its usage was authorized at; what may be edited stays outside.
 select private.seal_ledger(
-  'public.venture_token_ledger', p_editable => array['metadata', 'operation_type', 'crew_id']
+  'public.venture_token_ledger',
+  p_editable => array['metadata', 'operation_type', 'crew_id'],
+  p_kept_for => '7 years'
 );
 
 -- One row per venture, so that a constraint holds the sum.

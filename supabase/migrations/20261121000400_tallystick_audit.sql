@@ -223,10 +223,16 @@ create table audit.sealed_ledgers (
   time_column name,
   sealed_columns name[] not null,
   erasable_columns name[] not null default '{}',
+  editable_columns name[] not null default '{}',
+  kept_for interval,
+  is_caught_up boolean not null default false,
   sealed_below xid8 not null default '0',
   constraint sealed_ledgers_pkey primary key (ledger),
   constraint sealed_ledgers_erasable_columns_are_sealed
-  check (erasable_columns <@ sealed_columns)
+  check (erasable_columns <@ sealed_columns),
+  constraint sealed_ledgers_sealed_columns_are_not_editable
+  check (not editable_columns && sealed_columns),
+  constraint sealed_ledgers_keep_rows_for_some_time check (kept_for > interval '0')
 );
 
 comment on table audit.sealed_ledgers is
@@ -242,6 +248,14 @@ comment on column audit.sealed_ledgers.sealed_columns is
   'a null is left out, so leaves made before it stay true.';
 comment on column audit.sealed_ledgers.erasable_columns is
   'Those that may hold what a person can ask to be forgotten: they enter as a salted hash.';
+comment on column audit.sealed_ledgers.editable_columns is
+  'Those that may change and are not sealed. Said when the ledger joined: they are in each leaf, '
+  'so that none is called editable later.';
+comment on column audit.sealed_ledgers.kept_for is
+  'How long a row is kept at least, from its seal on; null: for ever. Stays what it was when the '
+  'ledger joined.';
+comment on column audit.sealed_ledgers.is_caught_up is
+  'False while rows that were there when it joined may have no leaf yet.';
 comment on column audit.sealed_ledgers.sealed_below is
   'All rows of transactions below this, of the present epoch, have a leaf.';
 
@@ -252,6 +266,9 @@ create table audit.seals (
   is_catching_up boolean not null,
   xact_below xid8 not null,
   xact_next xid8 not null,
+  xact_sealed xid8 not null,
+  joining text[] not null default '{}',
+  joined text[] not null default '{}',
   leaf_count bigint not null,
   root private.sha256_hex not null,
   previous private.sha256_hex not null,
@@ -261,6 +278,7 @@ create table audit.seals (
   constraint seals_epoch_fkey
   foreign key (epoch) references audit.seal_epochs (epoch) on delete restrict,
   constraint seals_count_up check (seal >= 1),
+  constraint seals_who_joined_was_joining check (joined <@ joining),
   constraint seals_seal_something_or_begin_an_epoch check (leaf_count > 0 or is_catching_up)
 );
 
@@ -282,13 +300,21 @@ comment on column audit.seals.is_catching_up is
 comment on column audit.seals.xact_below is
   'No transaction below this was under way when it was made.';
 comment on column audit.seals.xact_next is 'No transaction from this on had begun then.';
+comment on column audit.seals.xact_sealed is
+  'All rows of transactions below this, of its epoch, had a leaf then, in each ledger but those '
+  'that join later.';
+comment on column audit.seals.joining is
+  'Ledgers that were new: of these it sealed whatever had no leaf.';
+comment on column audit.seals.joined is
+  'Those of them of which nothing was left: from then on they are sealed by transaction.';
 comment on column audit.seals.leaf_count is
   'How many rows it seals; none where an epoch began with nothing to seal.';
 comment on column audit.seals.root is 'Merkle root over its rows in seal_roots. SHA-256.';
 comment on column audit.seals.previous is
   'hash of the seal before it; 64 zeros for the first.';
 comment on column audit.seals.hash is 'SHA-256 over all columns here but itself.';
-comment on column audit.seals.sealed_at is 'When it was made.';
+comment on column audit.seals.sealed_at is
+  'When its making began, just before it looked which transactions were under way.';
 
 create table audit.seal_roots (
   organization_id uuid not null,
@@ -296,6 +322,7 @@ create table audit.seal_roots (
   seal bigint not null,
   leaf_count bigint not null,
   root bytea not null,
+  kept_until timestamptz,
   constraint seal_roots_pkey primary key (organization_id, ledger, seal),
   constraint seal_roots_root_is_sha256 check (length(root) = 32)
 );
@@ -315,6 +342,9 @@ comment on column audit.seal_roots.ledger is 'Of which ledger, as schema.table.'
 comment on column audit.seal_roots.seal is 'In which seal.';
 comment on column audit.seal_roots.leaf_count is 'How many.';
 comment on column audit.seal_roots.root is 'Their Merkle root. SHA-256.';
+comment on column audit.seal_roots.kept_until is
+  'Until when they are kept: one that is gone sooner was not removed under retention. Null: for '
+  'ever.';
 
 create table audit.seal_leaves (
   organization_id uuid not null,
@@ -397,12 +427,15 @@ comment on function private.merkle_root(bytea[]) is
 
 -- Puts a ledger into the registry, or what it has gained since: by its primary key, the columns it
 -- has today but for those that may be edited. Its rows must say in xact_id which transaction wrote
--- them. Rows that are there already are sealed with the next seal.
+-- them. Rows that are there already are sealed with the next seal. Which columns may be edited, and
+-- how long rows are kept, is said once: who could change it later could alter or remove what was
+-- sealed before.
 create function private.seal_ledger(
   p_ledger regclass,
   p_time_column name default null,
   p_erasable name[] default '{}',
-  p_editable name[] default '{}'
+  p_editable name[] default '{}',
+  p_kept_for interval default null
 )
 returns void
 language plpgsql
@@ -410,6 +443,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_ledger constant audit.sealed_ledgers := (
+    select l from audit.sealed_ledgers as l where to_regclass(l.ledger) = p_ledger
+  );
+  v_editable constant name[] := coalesce(v_ledger.editable_columns, p_editable);
   v_key name[] := array(
     select a.attname
     from pg_index as i
@@ -424,7 +461,7 @@ declare
     where a.attrelid = p_ledger
       and a.attnum > 0
       and not a.attisdropped
-      and a.attname <> all(p_editable)
+      and a.attname <> all(v_editable)
     order by a.attnum
   );
 begin
@@ -436,11 +473,19 @@ begin
       'p_ledger', 'must have a key led by the organization, an xact_id and the time column'
     );
   end if;
+  if not p_editable <@ v_editable then
+    perform private.reject_argument('p_editable', 'must be what the ledger joined with');
+  elsif v_ledger.ledger is not null
+    and v_ledger.kept_for is distinct from coalesce(p_kept_for, v_ledger.kept_for) then
+    perform private.reject_argument('p_kept_for', 'must be what the ledger joined with');
+  end if;
   insert into audit.sealed_ledgers as l (
-    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns
+    ledger, organization_column, key_columns, time_column, sealed_columns, erasable_columns,
+    editable_columns, kept_for
   )
   select
-    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable
+    n.nspname || '.' || c.relname, v_key[1], v_key[2:], p_time_column, v_columns, p_erasable,
+    v_editable, p_kept_for
   from pg_class as c
   inner join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = p_ledger
@@ -459,11 +504,13 @@ begin
 end
 $$;
 
-comment on function private.seal_ledger(regclass, name, name[], name[]) is
+comment on function private.seal_ledger(regclass, name, name[], name[], interval) is
   'Lets a ledger join the seals: p_time_column says when a row was written, if one does; '
-  'p_erasable enters as a salted hash, p_editable may change and stays outside. Once more after '
-  'columns were added to it, with null in the rows that are there. Errors: 22023 for a table '
-  'without a key led by its organization or without xact_id.';
+  'p_erasable enters as a salted hash, p_editable may change and stays outside; '
+  'p_kept_for is how long a row is kept at least, null for ever. Once more after columns were '
+  'added to it, with null in the rows that are there. Errors: 22023 for a table without a key led '
+  'by its organization or without xact_id, and for another p_editable or p_kept_for '
+  'than it joined with.';
 
 -- What tells a row of a ledger apart, as SQL over a row named t.
 create function private.row_id_expression(p_ledger audit.sealed_ledgers)
@@ -485,9 +532,10 @@ comment on function private.row_id_expression(audit.sealed_ledgers) is
 
 -- The leaf of a row, as SQL over a row named t and the SQL of its salt.
 --
--- A leaf is over the ledger, what of it is the time, and name=value of each column that has one,
--- written as an array: its quotes keep a value from passing for two. Values have one spelling
--- each, whatever the session's settings: whoever runs this sets time zone and date style.
+-- A leaf is over the ledger, what of it is the time, what may be edited, and name=value of each
+-- column that has one, written as an array: its quotes keep a value from passing for two.
+-- Values have one spelling each, whatever the session's settings: whoever runs this sets time zone
+-- and date style.
 create function private.leaf_expression(p_ledger audit.sealed_ledgers, p_salt text)
 returns text
 language plpgsql
@@ -518,8 +566,8 @@ begin
   inner join pg_type as y on y.oid = a.atttypid;
   return format(
     'sha256(decode(''00'', ''hex'') '
-    '|| convert_to(array_remove(array[%L, %L, %s], null)::text, ''UTF8''))',
-    p_ledger.ledger, coalesce(p_ledger.time_column, ''), v_values
+    '|| convert_to(array_remove(array[%L, %L, %L, %s], null)::text, ''UTF8''))',
+    p_ledger.ledger, coalesce(p_ledger.time_column, ''), p_ledger.editable_columns::text, v_values
   );
 end
 $$;
@@ -533,13 +581,15 @@ returns bytea
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
 as $$
 begin
   return sha256(
     decode('00', 'hex') || convert_to(
       array[
         p_root.organization_id::text, p_root.ledger, p_root.leaf_count::text,
-        encode(p_root.root, 'hex')
+        encode(p_root.root, 'hex'), p_root.kept_until::text
       ]::text,
       'UTF8'
     )
@@ -566,6 +616,7 @@ begin
         array[
           p_seal.seal::text, p_seal.epoch::text, p_seal.system_identifier::text,
           p_seal.is_catching_up::text, p_seal.xact_below::text, p_seal.xact_next::text,
+          p_seal.xact_sealed::text, p_seal.joining::text, p_seal.joined::text,
           p_seal.leaf_count::text, p_seal.root, p_seal.previous, p_seal.sealed_at::text
         ]::text,
         'UTF8'
@@ -610,13 +661,11 @@ comment on function private.enter_epoch() is
 
 -- Makes the leaves of up to p_limit rows of a ledger and their roots; returns how many.
 --
--- Once caught up it goes by transaction: nothing below p_below can still commit, so going up to it
--- passes over no row. A row that has its leaf is not given another.
+-- Once caught up it goes by transaction: nothing below xact_below can still commit, so going up to
+-- it passes over no row. A row that has its leaf is not given another.
 create function private.make_leaves(
   p_ledger audit.sealed_ledgers,
-  p_is_caught_up boolean,
-  p_seal bigint,
-  p_below xid8,
+  p_seal audit.seals,
   p_limit integer
 )
 returns integer
@@ -628,6 +677,7 @@ set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 as $$
 declare
+  v_is_caught_up constant boolean := p_ledger.is_caught_up and not p_seal.is_catching_up;
   v_count integer;
   v_last xid8;
 begin
@@ -654,10 +704,10 @@ begin
     ),
 
     roots as (
-      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root)
+      insert into audit.seal_roots (organization_id, ledger, seal, leaf_count, root, kept_until)
       select
         k._organization_id, %5$L, $4, count(*),
-        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C"))
+        private.merkle_root(array_agg(k.leaf order by k._row_id collate "C")), $5
       from taken as k
       group by k._organization_id
     )
@@ -671,16 +721,18 @@ begin
       when 0 then 'null::uuid' else 'gen_random_uuid()'
     end,
     p_ledger.ledger,
-    case when p_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
+    case when v_is_caught_up then 't.xact_id >= $1 and t.xact_id < $2' else 'true' end
   )
   into v_count, v_last
-  using p_ledger.sealed_below, p_below, p_limit, p_seal;
+  using
+    p_ledger.sealed_below, p_seal.xact_below, p_limit, p_seal.seal,
+    p_seal.sealed_at + p_ledger.kept_for;
 
   update audit.sealed_ledgers as l
   set
     sealed_below = case
-      when v_count < p_limit then p_below
-      when p_is_caught_up then v_last
+      when v_count < p_limit then p_seal.xact_below
+      when v_is_caught_up then v_last
       else '0'
     end
   where l.ledger = p_ledger.ledger;
@@ -688,7 +740,7 @@ begin
 end
 $$;
 
-comment on function private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer) is
+comment on function private.make_leaves(audit.sealed_ledgers, audit.seals, integer) is
   'Makes the leaves of up to p_limit rows of a ledger in a seal, and their roots.';
 
 -- Seals what was committed since the last seal.
@@ -715,6 +767,12 @@ begin
     perform private.reject_argument('p_limit', 'must be from 1 to 10000000');
   end if;
   v_epoch := private.enter_epoch();
+  -- Before the snapshot: a row that this seal cannot see may be written while it is being made, and
+  -- its time is held against sealed_at. An older snapshot is as old as the transaction, at most.
+  v_seal.sealed_at := private.clock_now();
+  if current_setting('transaction_isolation') <> 'read committed' then
+    v_seal.sealed_at := least(v_seal.sealed_at, now());
+  end if;
   v_snapshot := pg_current_snapshot();
   select * into v_last from audit.seals as s order by s.seal desc limit 1;
 
@@ -724,13 +782,19 @@ begin
   v_seal.is_catching_up := not v_epoch.is_caught_up;
   v_seal.xact_below := pg_snapshot_xmin(v_snapshot);
   v_seal.xact_next := pg_snapshot_xmax(v_snapshot);
+  v_seal.joining := '{}';
+  v_seal.joined := '{}';
   v_seal.leaf_count := 0;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    v_count := private.make_leaves(
-      v_ledger, v_epoch.is_caught_up, v_seal.seal, v_seal.xact_below, p_limit
-    );
+    v_count := private.make_leaves(v_ledger, v_seal, p_limit);
     v_seal.leaf_count := v_seal.leaf_count + v_count;
     v_is_whole := v_is_whole and v_count < p_limit;
+    if not v_ledger.is_caught_up then
+      v_seal.joining := v_seal.joining || v_ledger.ledger::text;
+      if v_count < p_limit then
+        v_seal.joined := v_seal.joined || v_ledger.ledger::text;
+      end if;
+    end if;
   end loop;
   if v_seal.is_catching_up and v_is_whole then
     update audit.seal_epochs as e set is_caught_up = true where e.epoch = v_epoch.epoch;
@@ -739,6 +803,8 @@ begin
   if v_seal.leaf_count = 0 and coalesce(v_last.epoch, v_seal.epoch) = v_seal.epoch then
     return;
   end if;
+  update audit.sealed_ledgers as l set is_caught_up = true where l.ledger = any(v_seal.joined);
+  v_seal.xact_sealed := (select min(l.sealed_below) from audit.sealed_ledgers as l);
 
   select
     encode(
@@ -751,7 +817,6 @@ begin
   from audit.seal_roots as r
   where r.seal = v_seal.seal;
   v_seal.previous := coalesce(v_last.hash, repeat('0', 64));
-  v_seal.sealed_at := private.clock_now();
   v_seal.hash := private.seal_hash(v_seal);
   insert into audit.seals values (v_seal.*);
   return next v_seal;
@@ -809,7 +874,8 @@ comment on function private.seal_tolerance() is
   'How long before a seal a row may say it was written whose transaction began after it.';
 
 -- The rows of one ledger against their leaves. p_epoch is that of this server, or null where it has
--- not sealed here, or not yet all that came with a dump: then rows without a leaf prove nothing.
+-- not sealed here, or not yet all that came with a dump or was there when the ledger joined: then
+-- rows without a leaf prove nothing.
 create function private.verify_leaves(
   p_ledger audit.sealed_ledgers,
   p_organization_id uuid,
@@ -859,8 +925,18 @@ begin
         ) as reached_before
       from compared as c
       inner join audit.seals as n on n.seal = c.seal
-      where not n.is_catching_up and c.leaf = c.present
+      where not n.is_catching_up and %3$L <> all(n.joining) and c.leaf = c.present
       group by n.seal, n.epoch
+    ),
+
+    -- And what all ledgers had been sealed up to, however long this one was quiet.
+    complete as (
+      select
+        n.seal, n.is_catching_up or %3$L = any(n.joining) as is_catching_up, n.epoch,
+        max(n.xact_sealed) over (
+          partition by n.epoch order by n.seal rows between unbounded preceding and 1 preceding
+        ) as reached_before
+      from audit.seals as n
     ),
 
     checked as (
@@ -872,8 +948,12 @@ begin
           when c.leaf <> c.present then 'row_is_what_was_sealed'
           when c.leaf is null and $2 is null or n.is_catching_up then null
           when c.xact_id < case
-            when c.leaf is not null then p.reached_before
-            else greatest($3, (select max(x.reached) from passed as x where x.epoch = $2))
+            when c.leaf is not null then greatest(p.reached_before, n.reached_before)
+            else greatest(
+              $3,
+              (select max(x.reached) from passed as x where x.epoch = $2),
+              (select max(x.xact_sealed) from audit.seals as x where x.epoch = $2)
+            )
           end then 'row_came_before_its_seal'
           when c.leaf is null and c.xact_id >= $4 and c.xact_id is distinct from $5
             then 'transaction_of_row_has_begun'
@@ -886,7 +966,7 @@ begin
           ) then 'row_was_written_when_it_says'
         end as check_name
       from compared as c
-      left join audit.seals as n on n.seal = c.seal
+      left join complete as n on n.seal = c.seal
       left join passed as p on p.seal = c.seal
     )
 
@@ -904,14 +984,24 @@ begin
     from checked as c
     where c.check_name is not null
       and not (
+        -- Removed under retention: not before its time, and not at a time that was yet to come.
         c.check_name = 'sealed_row_is_there' and exists (
-          select from audit.tombstones as r
+          select
+          from audit.tombstones as r
+          inner join audit.seal_roots as o
+            on o.organization_id = r.organization_id and o.ledger = r.ledger and o.seal = c.seal
+          left join audit.seal_leaves as l
+            on l.organization_id = r.organization_id
+              and l.ledger = 'audit.tombstones'
+              and l.row_id = r.ledger || '/' || r.row_id
+          left join audit.seals as n on n.seal = l.seal
           where r.organization_id = c.organization_id
             and r.ledger = %3$L
             and r.row_id::text = c.row_id
-        ) and exists (
-          select from billing.retention_policies as o
-          where o.table_name = %3$L and o.delete_after is not null
+            and r.removed_at >= o.kept_until
+            and r.removed_at <= coalesce(
+              n.sealed_at + private.seal_tolerance(), private.clock_now()
+            )
         )
       )
     $sql$,
@@ -936,6 +1026,7 @@ returns setof audit.seal_finding
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   return query
@@ -994,6 +1085,32 @@ begin
   ) as c
   where (c.hash, c.previous, c.seal) is distinct from (c.computed, c.before_it, c.position);
 
+  -- A column nobody put into the registry, or took out of it, could hold anything.
+  return query
+  select
+    'column_is_sealed_or_editable', l.ledger::text, null::uuid, null::text, null::bigint,
+    s.name::text, a.attname::text
+  from audit.sealed_ledgers as l
+  cross join lateral unnest(l.sealed_columns || l.editable_columns) as s (name)
+  full join (
+    select t.ledger, x.attname
+    from audit.sealed_ledgers as t
+    inner join pg_attribute as x on x.attrelid = to_regclass(t.ledger)
+    where x.attnum > 0 and not x.attisdropped
+  ) as a on a.ledger = l.ledger and a.attname = s.name
+  where s.name is null or a.attname is null;
+
+  -- The registry can be edited; what was sealed by it cannot.
+  return query
+  select
+    'ledger_keeps_rows_as_it_did', r.ledger::text, r.organization_id, null::text, r.seal,
+    r.kept_until::text, (s.sealed_at + l.kept_for)::text
+  from audit.seal_roots as r
+  inner join audit.seals as s on s.seal = r.seal
+  inner join audit.sealed_ledgers as l on l.ledger = r.ledger
+  where (p_organization_id is null or r.organization_id = p_organization_id)
+    and r.kept_until is distinct from s.sealed_at + l.kept_for;
+
   -- What catches up takes whatever it finds, so it may come once, and first, on each server.
   return query
   select
@@ -1019,11 +1136,21 @@ begin
 
   return query
   select
-    'ledger_is_in_the_registry', r.ledger::text, null::uuid, null::text, null::bigint,
+    'ledger_joins_once', j.ledger, null::uuid, null::text, s.seal, 'joined before', 'joining'
+  from audit.seals as s
+  cross join lateral unnest(s.joining) as j (ledger)
+  where exists (
+    select from audit.seals as x where x.seal < s.seal and j.ledger = any(x.joined)
+  );
+
+  return query
+  select
+    'ledger_is_in_the_registry', j.ledger, null::uuid, null::text, null::bigint,
     'a ledger', 'nothing'
-  from audit.seal_roots as r
-  where not exists (select from audit.sealed_ledgers as l where l.ledger = r.ledger)
-  group by r.ledger;
+  from audit.seals as s
+  cross join lateral unnest(s.joining) as j (ledger)
+  where not exists (select from audit.sealed_ledgers as l where l.ledger = j.ledger)
+  group by j.ledger;
 end
 $$;
 
@@ -1058,7 +1185,14 @@ begin
     perform private.reject_argument('p_published_hash', 'must be 64 hexadecimal digits');
   end if;
   for v_ledger in select * from audit.sealed_ledgers as l order by l.ledger collate "C" loop
-    return query select * from private.verify_leaves(v_ledger, p_organization_id, v_epoch);
+    return query
+    select * from private.verify_leaves(
+      v_ledger, p_organization_id,
+      case
+        when exists (select from audit.seals as s where v_ledger.ledger = any(s.joined))
+          then v_epoch
+      end
+    );
   end loop;
   return query select * from private.verify_chain(p_organization_id);
   if p_published_hash is not null and not exists (
@@ -1720,13 +1854,13 @@ private.emit_event(uuid, text, uuid, jsonb),
 private.leave_tombstone(),
 audit.acknowledge_events(uuid, uuid[]),
 private.merkle_root(bytea[]),
-private.seal_ledger(regclass, name, name[], name[]),
+private.seal_ledger(regclass, name, name[], name[], interval),
 private.row_id_expression(audit.sealed_ledgers),
 private.leaf_expression(audit.sealed_ledgers, text),
 private.root_leaf(audit.seal_roots),
 private.seal_hash(audit.seals),
 private.enter_epoch(),
-private.make_leaves(audit.sealed_ledgers, boolean, bigint, xid8, integer),
+private.make_leaves(audit.sealed_ledgers, audit.seals, integer),
 audit.seal_ledgers(integer),
 private.seal_tolerance(),
 private.verify_leaves(audit.sealed_ledgers, uuid, integer),

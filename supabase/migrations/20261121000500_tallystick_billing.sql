@@ -815,7 +815,8 @@ comment on column billing.retention_policies.table_name is 'Qualified name of th
 comment on column billing.retention_policies.archive_after is
   'From this age on rows may move to cold storage; null: never.';
 comment on column billing.retention_policies.delete_after is
-  'From this age on rows may be deleted; null: never.';
+  'From this age on rows may be deleted; null: never. What is sealed stays as long as its seal '
+  'says, whatever stands here.';
 comment on column billing.retention_policies.reason is 'Why.';
 
 insert into billing.retention_policies (table_name, archive_after, delete_after, reason) values

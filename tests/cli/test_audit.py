@@ -51,6 +51,44 @@ def test_a_ledger_is_sealed_and_proves_itself(
     assert run("audit", "verify", "--organization", "Other").exit_code == 0
 
 
+def test_what_is_under_way_is_said(run: Run, spent: Organization, database: Database) -> None:
+    run("audit", "seal")
+    with database.connect(role="service_role") as connection:
+        connection.execute("select pg_current_xact_id()")
+        Client(connection).purchase_credits(spent.id, Decimal(5), "second")
+        text = text_of(run("audit", "seal"))
+        assert text.startswith("Nothing to seal yet")
+        assert "1 transaction under way" in text
+        connection.rollback()
+    assert "everything committed" in text_of(run("audit", "seal"))
+
+
+def test_an_empty_name_is_none(run: Run, spent: Organization) -> None:
+    run("audit", "seal")
+    assert run("audit", "verify", "--organization", "").exit_code != 0
+    assert run("verify", "--organization", "").exit_code != 0
+    assert run("verify", "--checkpoint", "--organization", "").exit_code == 2
+
+
+def test_a_server_that_sealed_since_is_reported(
+    run: Run, client: Client, spent: Organization, database: Database
+) -> None:
+    run("audit", "seal")
+    published = client.seals()[0].hash
+    assert "Servers that sealed: 1 since" in text_of(run("audit", "root"))
+    assert "after that hash" not in text_of(run("audit", "verify", "--hash", published))
+    with psycopg.connect(database.admin_url) as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute("update audit.seal_epochs set system_identifier = 1")
+        connection.execute("update audit.seals set system_identifier = 1")
+        connection.execute("update audit.seals as s set hash = private.seal_hash(s)")
+    published = client.seals()[0].hash
+    run("audit", "seal")
+    text = text_of(run("audit", "verify", "--hash", published))
+    assert text.startswith("Nothing was altered")
+    assert "after that hash" in text
+
+
 def test_a_published_hash_that_is_gone_is_found(run: Run, spent: Organization) -> None:
     run("audit", "seal")
     found = run("audit", "verify", "--hash", "a" * 64)

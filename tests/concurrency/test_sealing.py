@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from threading import Semaphore
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg import IsolationLevel
 
@@ -99,6 +100,37 @@ def test_a_transaction_larger_than_the_limit(database: Database) -> None:
     assert findings(database) == []
 
 
+@pytest.mark.parametrize("seals_again", [False, True])
+@pytest.mark.parametrize("below", ["0", "1"])
+def test_nothing_comes_in_behind_a_quiet_ledger(
+    database: Database, seals_again: bool, below: str
+) -> None:
+    """Transactions long after its last row are sealed, as the rows of other ledgers prove."""
+    for _ in range(2):
+        with races.session(database) as connection:
+            record(connection)
+        seal_now(database)
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute("set session_replication_role = replica")
+        last = "(select max(xact_id) from public.ledger_events_v0)"
+        admin.execute(
+            f"update audit.sealed_ledgers set sealed_below = case %s when '0' then '0' else {last}"
+            " end where ledger = 'public.ledger_events_v0'",
+            (below,),
+        )
+        rows = admin.execute(
+            "insert into public.ledger_events_v0 (organization_id, domain, event_type,"
+            " owner_user_id, created_at, occurred_at, xact_id) select organization_id, 'payments',"
+            " 'backdated', owner_user_id, created_at, created_at, xact_id"
+            f" from public.ledger_events_v0 where xact_id = {last} limit 1 returning id::text"
+        ).fetchall()
+    if seals_again:
+        assert seal_now(database) == 1
+    assert [(check, (row,)) for check, _, _, row, *_ in findings(database)] == [
+        ("row_came_before_its_seal", rows[0])
+    ]
+
+
 @pytest.mark.parametrize("first_commits", [True, False], ids=["commit", "rollback"])
 def test_two_who_seal_queue(database: Database, first_commits: bool) -> None:
     with races.session(database) as connection:
@@ -125,6 +157,36 @@ def test_who_seals_by_an_old_snapshot_seals_nothing_twice(
         assert seal_now(database) == 1
         assert late.do(races.code_of(seal)) == "40001"
     assert unsealed(database) == 0
+    assert findings(database) == []
+
+
+@pytest.mark.parametrize("isolation", [IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE])
+def test_what_is_written_while_a_seal_is_made_was_written_when_it_says(
+    database: Database, isolation: IsolationLevel
+) -> None:
+    with psycopg.connect(database.admin_url) as admin:
+        # No seal is made for five minutes here: what it takes at all is already too long.
+        admin.execute(
+            "create or replace function private.seal_tolerance() returns interval language sql"
+            " immutable set search_path = pg_catalog, pg_temp as $$ select interval '0' $$"
+        )
+    with races.session(database) as connection:
+        write(connection)
+    with races.rivals(database, 1, isolation=isolation) as (slow,):
+        if isolation is IsolationLevel.SERIALIZABLE:
+            slow.do(count_seals)  # takes its snapshot
+            with races.session(database) as connection:
+                write(connection)
+        with psycopg.connect(database.admin_url) as admin:
+            # Sealed after the ledgers that are written below.
+            admin.execute("lock table public.venture_token_ledger in access exclusive mode")
+            later = slow.start(seal)
+            slow.wait_until_blocked(later)
+            with races.session(database) as connection:
+                write(connection)
+        assert later.result(races.PATIENCE) == 1
+        slow.commit()
+    assert seal_now(database) == (1 if isolation is IsolationLevel.READ_COMMITTED else 2)
     assert findings(database) == []
 
 

@@ -88,6 +88,40 @@ def test_it_verifies_and_goes_on_sealing(restored: psycopg.Connection) -> None:
     assert altered == rows > 0
 
 
+def test_a_ledger_joins_with_rows_of_another_server(restored: psycopg.Connection) -> None:
+    """Their transactions had greater numbers there than any has here."""
+    restored.execute("select from audit.seal_ledgers()")
+    restored.execute(
+        "create table public.notes (organization_id uuid, id integer, xact_id xid8 not null"
+        " default pg_current_xact_id(), primary key (organization_id, id))"
+    )
+    restored.execute(
+        "insert into public.notes select %s, n, '99999999' from generate_series(1, 3) as n", (OLD,)
+    )
+    before = findings(restored)
+    restored.execute("select private.seal_ledger('public.notes')")
+    restored.execute("insert into public.notes values (%s, 4)", (OLD,))
+    seal = "select leaf_count, joining, joined from audit.seal_ledgers(3)"
+    assert findings(restored) == before
+    assert restored.execute(seal).fetchall() == [(3, ["public.notes"], [])]
+    assert findings(restored) == before
+    assert restored.execute(seal).fetchall() == [(1, ["public.notes"], ["public.notes"])]
+    assert findings(restored) == before
+
+    restored.execute("insert into public.notes values (%s, 5)", (OLD,))
+    assert findings(restored) == before
+    assert restored.execute(seal).fetchall() == [(1, [], [])]
+    assert findings(restored) == before
+    restored.execute("insert into public.notes values (%s, 6, '99999999')", (OLD,))
+    assert set(findings(restored)) - set(before) == {("transaction_of_row_has_begun", "6")}
+    restored.execute("update public.notes set xact_id = '3' where id = 6")
+    assert set(findings(restored)) - set(before) == {("row_came_before_its_seal", "6")}
+    restored.execute("update audit.sealed_ledgers set is_caught_up = false, sealed_below = '0'")
+    assert set(findings(restored)) - set(before) == {("row_came_before_its_seal", "6")}
+    restored.execute("select from audit.seal_ledgers()")
+    assert "ledger_joins_once" in {check for check, _ in findings(restored)}
+
+
 def unsealed(connection: psycopg.Connection) -> int:
     """Count the usages without a leaf."""
     return connection.execute(

@@ -229,6 +229,57 @@ def test_every_column_is_sealed_but_those_that_may_be_edited(database: Database)
     }
 
 
+@pytest.mark.parametrize(
+    ("statement", "checks"),
+    [
+        (
+            "update audit.sealed_ledgers set"
+            " sealed_columns = array_remove(sealed_columns, 'job_id')"
+            " where ledger = 'public.venture_token_ledger';"
+            " update public.venture_token_ledger set job_id = gen_random_uuid()",
+            {"column_is_sealed_or_editable"},
+        ),
+        (
+            "update audit.sealed_ledgers set"
+            " sealed_columns = array_remove(sealed_columns, 'job_id'),"
+            " editable_columns = editable_columns || 'job_id'::name"
+            " where ledger = 'public.venture_token_ledger'",
+            {"row_is_what_was_sealed"},
+        ),
+        (
+            "alter table public.venture_token_ledger rename column job_id to work_id",
+            {"column_is_sealed_or_editable"},
+        ),
+        (
+            "alter table public.venture_token_ledger add column note text",
+            {"column_is_sealed_or_editable"},
+        ),
+        (
+            "alter table public.venture_token_ledger add column note text;"
+            " select private.seal_ledger('public.venture_token_ledger')",
+            set(),
+        ),
+    ],
+)
+def test_a_column_is_sealed_unless_it_was_editable_from_the_start(
+    database: Database, statement: str, checks: set[str]
+) -> None:
+    with without_guards(database) as connection:
+        nulls = "select from public.venture_token_ledger where job_id is not null"
+        assert connection.execute(nulls).rowcount == 0
+        connection.execute(statement)
+        found = connection.execute(FINDING).fetchall()
+        assert {check for check, *_ in found} == checks
+
+
+def test_which_columns_are_editable_is_said_once(database: Database) -> None:
+    join = "select private.seal_ledger('public.venture_token_ledger', p_editable => %s::name[])"
+    with without_guards(database) as connection:
+        connection.execute(join, (["metadata"],))
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            connection.execute(join, (["job_id"],))
+
+
 def test_what_may_be_edited_raises_no_alarm(database: Database) -> None:
     with database.connect() as connection:
         edited = connection.execute(
@@ -240,19 +291,144 @@ def test_what_may_be_edited_raises_no_alarm(database: Database) -> None:
         connection.rollback()
 
 
+VENTURE = LEDGERS[4]
+
+
+def turn_clock(connection: psycopg.Connection, time: str) -> None:
+    """Let it be the given time, an expression over `sealed_at`, until the rollback."""
+    ((moment,),) = connection.execute(
+        f"select ({time})::text from (select min(sealed_at) as sealed_at from audit.seals) as s"
+    ).fetchall()
+    connection.execute(
+        sql.SQL(
+            "create or replace function private.clock_now() returns timestamptz language sql"
+            " volatile set search_path = pg_catalog, pg_temp as $$ select {}::timestamptz $$"
+        ).format(sql.Literal(moment))
+    )
+
+
+def remove(connection: psycopg.Connection, ledger: Ledger, row: str) -> None:
+    connection.execute(f"delete from {ledger.name} where {ledger.key}::text = %s", (row,))
+
+
+def bury(connection: psycopg.Connection, ledger: Ledger, removed_at: str) -> str:
+    """Remove a row behind every guard and forge its tombstone; return its id."""
+    row, _ = two_rows(connection, ledger)
+    remove(connection, ledger, row)
+    connection.execute(
+        "insert into audit.tombstones (organization_id, ledger, row_id, removed_by, removed_at)"
+        " select %s, %s, %s, 'service_role', "
+        f"{removed_at} from (select min(sealed_at) as sealed_at from audit.seals) as s",
+        (ledgers.ORGANIZATIONS[0], ledger.name, row),
+    )
+    return row
+
+
 def test_a_row_removed_under_retention_leaves_a_tombstone_and_no_alarm(
     database: Database,
 ) -> None:
     with without_guards(database) as connection:
-        row, other = two_rows(connection, LEDGERS[4])
-        connection.execute("delete from public.venture_token_ledger where id::text = %s", (other,))
+        connection.execute("set session_replication_role = origin")
+        row, _ = two_rows(connection, VENTURE)
+        # Its seal is younger than the row, so the row is past its seven years.
+        turn_clock(connection, "sealed_at + interval '7 years' - interval '1 microsecond'")
+        with pytest.raises(psycopg.errors.RestrictViolation), connection.transaction():
+            remove(connection, VENTURE, row)
+        turn_clock(connection, "sealed_at + interval '7 years'")
+        remove(connection, VENTURE, row)
+        assert connection.execute(FINDING).fetchall() == []
+        connection.execute("set session_replication_role = replica")
+        connection.execute("delete from audit.tombstones")
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == [
+            ("sealed_row_is_there", row)
+        ]
+
+
+def test_what_keeps_rows_may_not_be_switched_off(database: Database) -> None:
+    """Then the removal leaves its tombstone, but too soon."""
+    with without_guards(database) as connection:
+        connection.execute("set session_replication_role = origin")
         connection.execute(
-            "insert into audit.tombstones (organization_id, ledger, row_id, removed_by)"
-            " values (%s, 'public.venture_token_ledger', %s, 'test')",
-            (ledgers.ORGANIZATIONS[0], row),
+            "alter table public.venture_token_ledger"
+            " disable trigger venture_token_ledger_keep_until_retention"
         )
-        connection.execute("delete from public.venture_token_ledger where id::text = %s", (row,))
-        assert {found[3] for found in connection.execute(FINDING)} == {other}
+        row, _ = two_rows(connection, VENTURE)
+        remove(connection, VENTURE, row)
+        assert connection.execute("select from audit.tombstones").rowcount == 1
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == [
+            ("sealed_row_is_there", row)
+        ]
+
+
+def test_a_shorter_retention_lets_nothing_go_that_was_sealed(database: Database) -> None:
+    with without_guards(database) as connection:
+        connection.execute("set session_replication_role = origin")
+        connection.execute(
+            "update billing.retention_policies set delete_after = '1 microsecond'"
+            " where table_name = 'public.venture_token_ledger'"
+        )
+        row, _ = two_rows(connection, VENTURE)
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            remove(connection, VENTURE, row)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "removed_at"),
+    [
+        (VENTURE, "sealed_at"),
+        (VENTURE, "sealed_at + interval '7 years' - interval '1 microsecond'"),
+        (VENTURE, "sealed_at + interval '7 years'"),  # which is yet to come
+        (LEDGERS[3], "sealed_at + interval '7 years'"),
+    ],
+)
+def test_a_forged_tombstone_excuses_nothing(
+    database: Database, ledger: Ledger, removed_at: str
+) -> None:
+    with without_guards(database) as connection:
+        connection.execute(
+            "insert into billing.retention_policies (table_name, delete_after, reason)"
+            " values ('public.ledger_events_v0', '1 microsecond', 'x')"
+        )
+        row = bury(connection, ledger, removed_at)
+        expected = [("sealed_row_is_there", row)]
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == expected
+
+
+def test_a_tombstone_that_was_sealed_before_its_time_excuses_nothing_later(
+    database: Database,
+) -> None:
+    with without_guards(database) as connection:
+        row = bury(connection, VENTURE, "sealed_at + interval '7 years'")
+        # What this transaction wrote is sealed as if it had been another's.
+        connection.execute(
+            "update audit.tombstones set xact_id = (select xact_below from audit.seals)"
+        )
+        assert connection.execute("select from audit.seal_ledgers()").rowcount == 1
+        turn_clock(connection, "sealed_at + interval '8 years'")
+        assert [(check, row_id) for check, *_, row_id in connection.execute(FINDING)] == [
+            ("sealed_row_is_there", row)
+        ]
+
+
+def test_a_ledger_that_keeps_rows_for_less_is_not_what_was_sealed(database: Database) -> None:
+    with without_guards(database) as connection:
+        ledger = "public.ledger_events_v0"
+        connection.execute(
+            "update audit.sealed_ledgers set kept_for = '1 day' where ledger = %s", (ledger,)
+        )
+        bury(connection, LEDGERS[3], "sealed_at")
+        assert {(check, name) for check, name, *_ in connection.execute(FINDING)} == {
+            ("ledger_keeps_rows_as_it_did", ledger),
+            ("sealed_row_is_there", ledger),
+        }
+
+
+def test_how_long_a_ledger_keeps_rows_is_said_once(database: Database) -> None:
+    join = "select private.seal_ledger('public.venture_token_ledger', p_kept_for => %s)"
+    with without_guards(database) as connection:
+        connection.execute(join, ("7 years",))
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            connection.execute(join, ("1 day",))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +454,10 @@ def test_a_row_removed_under_retention_leaves_a_tombstone_and_no_alarm(
             {"root_is_of_its_leaves", "seal_is_of_its_roots"},
         ),
         ("delete from audit.seals", {"seal_is_of_its_roots"}),
-        ("update audit.seals set sealed_at = sealed_at - interval '1 day'", {"seals_are_a_chain"}),
+        (
+            "update audit.seals set sealed_at = sealed_at - interval '1 day'",
+            {"seals_are_a_chain", "ledger_keeps_rows_as_it_did"},
+        ),
         ("update audit.seals set previous = repeat('a', 64)", {"seals_are_a_chain"}),
         ("update audit.seals set seal = 2", {"seals_are_a_chain", "seal_is_of_its_roots"}),
         (

@@ -1,12 +1,13 @@
 """The commands `tallystick audit ...`: seal the ledgers, and prove that nothing was altered."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from psycopg import Connection
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from tallystick.cli.target import DatabaseUrl, NotFound, connected
+from tallystick.cli.target import AnyOrganization, DatabaseUrl, NotFound, connected
 from tallystick.client import Client
 from tallystick.models import Seal, SealFinding
 from tallystick.organizations import find_organization
@@ -26,8 +27,16 @@ def seal(database_url: DatabaseUrl = None) -> None:
         client = Client(connection)
         while made := client.seal_ledgers():
             rows, newest = rows + made.leaf_count, made
+        ((under_way,),) = connection.execute(
+            "select count(*) from pg_snapshot_xip(pg_current_snapshot())"
+        ).fetchall()
     console = Console()
-    if newest is None:
+    if newest is None and under_way:
+        console.print(
+            f"Nothing to seal yet: what was committed since waits for {under_way:,} "
+            f"{'transaction' if under_way == 1 else 'transactions'} under way."
+        )
+    elif newest is None:
         console.print("Nothing to seal: everything committed is sealed.")
     else:
         console.print(f"[green]Sealed[/] {rows:,} rows. Seal {newest.seal}: {newest.hash}")
@@ -38,17 +47,16 @@ def root(database_url: DatabaseUrl = None) -> None:
     """Print the hash of the newest seal, to be kept where nobody here can change it."""
     with connected(database_url) as connection:
         newest = newest_seal(Client(connection))
+        servers = servers_that_sealed(connection)
     console = Console()
     console.print(newest.hash, soft_wrap=True)
     console.print(f"[dim]seal {newest.seal} of {newest.sealed_at:%Y-%m-%d %H:%M:%S %Z}[/]")
+    console.print(f"[dim]{servers}[/]")
 
 
 @audit.command()
 def verify(
-    organization: Annotated[
-        str | None,
-        typer.Option(help="Name or id; all when omitted.", show_default=False),
-    ] = None,
+    organization: AnyOrganization = None,
     published: Annotated[
         str | None,
         typer.Option("--hash", help="Hash of a seal that was kept elsewhere.", show_default=False),
@@ -58,12 +66,13 @@ def verify(
     """Prove that nothing sealed was altered; exit code 1 when something was."""
     console = Console()
     with connected(database_url) as connection:
-        payer = find_organization(connection, organization) if organization else None
+        payer = None if organization is None else find_organization(connection, organization)
         client = Client(connection)
         newest = newest_seal(client)
         findings = client.verify_seals(
             organization_id=payer.id if payer else None, published_hash=published
         )
+        servers = servers_that_sealed(connection, since=published)
     if findings:
         console.print(altered(findings))
         raise typer.Exit(1)
@@ -71,11 +80,33 @@ def verify(
         f"[green]Nothing was altered:[/] every row fits its seal, and {newest.seal:,} "
         f"{'seal is' if newest.seal == 1 else 'seals are'} a chain."
     )
+    console.print(f"[dim]{servers}[/]")
     if published is None:
         console.print(
             "[dim]Whoever may rewrite the seals too is exposed only by a hash kept elsewhere: "
             "--hash.[/]"
         )
+
+
+def servers_that_sealed(connection: Connection[Any], since: str | None = None) -> str:
+    """Say how many servers sealed, since when, and how many of them since a published hash.
+
+    The first seals of a server take in whatever they find, so one that nobody knows of may have
+    been made up.
+    """
+    epochs = connection.execute(
+        "select s.epoch, min(s.sealed_at),"
+        " s.epoch > (select p.epoch from audit.seals as p where p.hash = %s)"
+        " from audit.seals as s group by s.epoch order by s.epoch",
+        (since,),
+    ).fetchall()
+    text = "Servers that sealed: " + "; ".join(
+        f"{epoch} since {began:%Y-%m-%d %H:%M:%S %Z}{' - after that hash' if is_new else ''}"
+        for epoch, began, is_new in epochs
+    )
+    if any(is_new for *_, is_new in epochs):
+        text += ". Another server vouches for what it found: was the database restored then?"
+    return text
 
 
 def newest_seal(client: Client) -> Seal:

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from tallystick.cli.target import DatabaseUrl, connected
+from tallystick.cli.target import AnyOrganization, DatabaseUrl, connected
 from tallystick.client import Client
 from tallystick.models import Finding
 from tallystick.organizations import find_organization
@@ -14,10 +14,7 @@ from tallystick.replay.books import count_books
 
 
 def verify(
-    organization: Annotated[
-        str | None,
-        typer.Option(help="Name or id; all when omitted.", show_default=False),
-    ] = None,
+    organization: AnyOrganization = None,
     full: Annotated[
         bool, typer.Option("--full", help="Look at everything, not only since the last checkpoint.")
     ] = False,
@@ -28,11 +25,11 @@ def verify(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Prove that every total equals the ledger; exit code 1 when one does not."""
-    if checkpoint and organization:
+    if checkpoint and organization is not None:
         raise typer.BadParameter("a checkpoint is of all organizations")
     console = Console()
     with connected(database_url) as connection:
-        payer = find_organization(connection, organization) if organization else None
+        payer = None if organization is None else find_organization(connection, organization)
         payer_id = payer.id if payer else None
         organizations, rows = count_books(connection, payer_id)
         client = Client(connection)

@@ -1367,6 +1367,7 @@ export type Database = {
       }
       seal_roots: {
         Row: {
+          kept_until: string | null
           leaf_count: number
           ledger: string
           organization_id: string
@@ -1374,6 +1375,7 @@ export type Database = {
           seal: number
         }
         Insert: {
+          kept_until?: string | null
           leaf_count: number
           ledger: string
           organization_id: string
@@ -1381,6 +1383,7 @@ export type Database = {
           seal: number
         }
         Update: {
+          kept_until?: string | null
           leaf_count?: number
           ledger?: string
           organization_id?: string
@@ -1391,7 +1394,10 @@ export type Database = {
       }
       sealed_ledgers: {
         Row: {
+          editable_columns: unknown[]
           erasable_columns: unknown[]
+          is_caught_up: boolean
+          kept_for: string | null
           key_columns: unknown[]
           ledger: string
           organization_column: unknown
@@ -1400,7 +1406,10 @@ export type Database = {
           time_column: unknown
         }
         Insert: {
+          editable_columns?: unknown[]
           erasable_columns?: unknown[]
+          is_caught_up?: boolean
+          kept_for?: string | null
           key_columns: unknown[]
           ledger: string
           organization_column: unknown
@@ -1409,7 +1418,10 @@ export type Database = {
           time_column?: unknown
         }
         Update: {
+          editable_columns?: unknown[]
           erasable_columns?: unknown[]
+          is_caught_up?: boolean
+          kept_for?: string | null
           key_columns?: unknown[]
           ledger?: string
           organization_column?: unknown
@@ -1424,6 +1436,8 @@ export type Database = {
           epoch: number
           hash: string
           is_catching_up: boolean
+          joined: string[]
+          joining: string[]
           leaf_count: number
           previous: string
           root: string
@@ -1432,11 +1446,14 @@ export type Database = {
           system_identifier: number
           xact_below: unknown
           xact_next: unknown
+          xact_sealed: unknown
         }
         Insert: {
           epoch: number
           hash: string
           is_catching_up: boolean
+          joined?: string[]
+          joining?: string[]
           leaf_count: number
           previous: string
           root: string
@@ -1445,11 +1462,14 @@ export type Database = {
           system_identifier: number
           xact_below: unknown
           xact_next: unknown
+          xact_sealed: unknown
         }
         Update: {
           epoch?: number
           hash?: string
           is_catching_up?: boolean
+          joined?: string[]
+          joining?: string[]
           leaf_count?: number
           previous?: string
           root?: string
@@ -1458,6 +1478,7 @@ export type Database = {
           system_identifier?: number
           xact_below?: unknown
           xact_next?: unknown
+          xact_sealed?: unknown
         }
         Relationships: [
           {
@@ -1520,6 +1541,8 @@ export type Database = {
           epoch: number
           hash: string
           is_catching_up: boolean
+          joined: string[]
+          joining: string[]
           leaf_count: number
           previous: string
           root: string
@@ -1528,6 +1551,7 @@ export type Database = {
           system_identifier: number
           xact_below: unknown
           xact_next: unknown
+          xact_sealed: unknown
         }[]
         SetofOptions: {
           from: "*"

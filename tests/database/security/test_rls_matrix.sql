@@ -93,7 +93,7 @@ insert into metering.request_keys (organization_id, operation, request_id, conte
 select org, 'record', 'first', repeat('0', 64), gen_random_uuid() from places;
 
 insert into audit.seals
-select 1, e.epoch, 1, true, '1', '1', 1, h.hash, h.hash, h.hash, now()
+select 1, e.epoch, 1, true, '1', '1', '1', '{}', '{}', 1, h.hash, h.hash, h.hash, now()
 from audit.seal_epochs as e, (select repeat('a', 64) as hash) as h;
 insert into audit.checkpoints (seal) values (1);
 insert into audit.seal_roots select org, 'x', 1, 1, sha256('x') from places;
