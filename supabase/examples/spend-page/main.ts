@@ -5,7 +5,7 @@ import type { Database } from "../../functions/_shared/database.ts";
 import { Refused, streamAnswer } from "./calls.ts";
 import { byId, element } from "./elements.ts";
 import { type Client, type Organization, readOrganizations, readOverview } from "./ledger.ts";
-import { lastDays, show } from "./view.ts";
+import { firstDay, show } from "./view.ts";
 
 const REFRESH_MS = 5000;
 
@@ -115,7 +115,7 @@ async function refresh(): Promise<void> {
     return;
   }
   try {
-    const since = lastDays(organization.time_zone)[0]!;
+    const since = firstDay(organization.time_zone);
     const overview = await readOverview(supabase, organization.id, since);
     if (turn === latest && chosen() === organization) {
       show(organization, overview);
