@@ -31,6 +31,20 @@ export function firstDay(timeZone: string, now = new Date()): string {
   return month < days[0]! ? month : days[0]!;
 }
 
+/** Shows no figure of anybody, as long as none was read. */
+export function clear(): void {
+  for (const id of ["today", "month", "held", "chart", "budgets", "known-models"]) {
+    byId(id).replaceChildren();
+  }
+  for (const id of ["models", "days", "holds", "usages"]) {
+    fill(id, []);
+    byId(`no-${id}`).hidden = true;
+  }
+  for (const id of ["frozen", "by-day", "no-budgets"]) {
+    byId(id).hidden = true;
+  }
+}
+
 export function show(organization: Organization, overview: Overview): void {
   const days = lastDays(organization.time_zone);
   showFigures(days, organization, overview);
