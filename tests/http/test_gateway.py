@@ -137,10 +137,6 @@ def test_what_cannot_start_says_why(tmp_path: Path, http_server_database: Databa
         HttpStack(tmp_path).start()
     with pytest.raises(LocalServerError, match="tallystick up --http"):
         _ = HttpStack(tmp_path).url
-    config = tmp_path / "config.toml"
-    config.write_text("[api")
-    with pytest.raises(LocalServerError, match=r"config\.toml"):
-        exposed_by(config)
 
 
 def test_without_functions_there_are_none(running: Http) -> None:
