@@ -144,6 +144,16 @@ def test_without_functions_there_are_none(running: Http) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
 
+def test_what_users_do_not_know_is_not_found(running: Http) -> None:
+    person = running.sign_up()
+    for path in ("nosuch", "", "admin/nosuch", "sessions"):
+        answer = running.caller.get(
+            f"{running.url}/auth/v1/{path}", headers=running.headers(person)
+        )
+        assert (path, answer.status_code) == (path, 404)
+        assert answer.json()["error_code"] == "not_found"
+
+
 def test_functions_find_supabase_s_names_in_their_environment(
     http_server_database: Database, tmp_path: Path
 ) -> None:
