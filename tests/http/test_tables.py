@@ -178,10 +178,12 @@ def test_text_is_found_as_it_is_written(http: Http, owner: psycopg.Connection, n
     numbers += ["9007199254740993", "9007199254740992"]
     words = [*numbers, "null", "true", "TRUE", "false", "unknown"]
     try:
-        owner.execute("alter table public.notes add word text, add is_good boolean")
         owner.execute(
-            "insert into public.notes (id, price, word, is_good, about)"
-            " select n, 0, w, mod(n, 2) = 0, jsonb_build_object('word', w)"
+            "alter table public.notes add word text, add is_good boolean, add words text[]"
+        )
+        owner.execute(
+            "insert into public.notes (id, price, word, is_good, words, about)"
+            " select n, 0, w, mod(n, 2) = 0, array[w], jsonb_build_object('word', w)"
             " from unnest(%s::text[]) with ordinality as x (w, n)",
             (words,),
         )
@@ -209,6 +211,9 @@ def test_text_is_found_as_it_is_written(http: Http, owner: psycopg.Connection, n
         assert found(price="eq.0", word="eq.-0") == ["-0"]
         assert found(is_good="eq.true", word="in.(1000,007)") == ["1000"]
         assert found(**{"or": "(word.eq.1.5,word.eq.1.50)"}) == ["1.50", "1.5"]
+        assert found(words="cs.{true}") == ["true"]
+        assert found(words="cs.{007}") == ["007"]
+        assert found(words="cs.{null}") == []
         assert len(found(word="not.eq.true")) == len(words) - 1
         changed = ask(
             http, "PATCH", http.secret_key, '{"price": 1}', "?word=eq.7&limit=007&select=word"

@@ -137,8 +137,8 @@ def uninstall(
 ) -> None:
     """Remove Tallystick from a database of yours, all ledgers included, and nothing else.
 
-    Refused while something of yours depends on it. What --bootstrap made stays, and so does a
-    role that another database of the server needs.
+    Refused while something of yours depends on it or is in one of its schemas. What --bootstrap
+    made stays, and so does a role that another database of the server needs.
     """
     found = removal.uninstall(database_url, keep=True)
     if found.is_empty:

@@ -29,6 +29,7 @@ Deno.test("words are text where the column is", () => {
     const [query, expected] of [
       ["t=eq.true&b=eq.true", 't=eq."true"&b=eq.true'],
       ["t=neq.NULL&n=eq.null", 't=neq."NULL"&n=eq.null'],
+      ["t=cs.{true,null}", 't=cs.{"true",null}'],
       ["t=in.(true,null)&b=in.(true)", 't=in.("true","null")&b=in.(true)'],
       ["j->>a=eq.true&j->a=eq.true", 'j->>a=eq."true"&j->a=eq.true'],
     ]

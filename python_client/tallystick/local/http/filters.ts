@@ -60,13 +60,21 @@ function inTree(tree: string, isText: (column: string) => boolean): string {
 
 function inValue(value: string, isText: boolean): string {
   if (!/^{.*}$/s.test(value)) return inQuotes(value, isText);
-  return isJson(value) ? value : `{${inList(value.slice(1, -1), isText)}}`;
+  return isJson(value) ? value : `{${inArray(value.slice(1, -1), isText)}}`;
 }
 
 function inList(list: string, isText: boolean): string {
   return list.replace(
     ELEMENTS,
     (element) => element.startsWith('"') ? element : inQuotes(element, isText),
+  );
+}
+
+/** In a literal of an array a bare null is none. */
+function inArray(list: string, isText: boolean): string {
+  return list.replace(
+    ELEMENTS,
+    (element) => /^"|^\s*null\s*$/i.test(element) ? element : inQuotes(element, isText),
   );
 }
 

@@ -19,7 +19,7 @@ import type { Claims } from "./keys.ts";
 import { types, withoutRounding } from "./numbers.ts";
 import { requestSettings, type Setting, settingsSql } from "./settings.ts";
 
-const TEXT = /^(text|character varying|varchar|character|bpchar|char|citext|name)\b/i;
+const TEXT = /^_?(text|character varying|varchar|character|bpchar|char|citext|name)\b/i;
 
 /** What a request's transaction needs to know of the request. */
 interface Asked {
