@@ -2,7 +2,8 @@
 
 What is ours is told by the migrations (what they name), by comments (schemas and roles that they
 created say so) and, in schemas that are not ours alone, by what else sets ours apart: grants to our
-roles, the search path that every function of ours pins.
+roles, the search path that every function of ours pins. What somebody else made in a schema of ours
+is not ours.
 """
 
 import re
@@ -20,6 +21,7 @@ _CREATED = re.compile(
     r"(?P<schema>\w+)\.(?P<name>\w+)",
     re.MULTILINE,
 )
+_NAMED = re.compile(r"\b(?P<schema>\w+)\.(?P<name>\w+)")
 
 _SCHEMAS = """
 select nspname::text from pg_catalog.pg_namespace
@@ -80,13 +82,22 @@ where shobj_description(oid, 'pg_authid') like 'Tallystick: %%'
 order by 1
 """
 
-# Everything that somebody could have made to depend on ours, except what belongs to ours.
+# Everything that somebody could have made to depend on ours or in a schema of ours, except what
+# belongs to ours: partitions and sequences have names that no migration says.
 _OTHERS = """
-with ours as (
+with recursive ours as (
   select c.oid from pg_catalog.pg_class as c
-  where c.relnamespace = any(%(schemas)s::regnamespace [])
-  union all
+  inner join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+  where n.nspname = any(%(schemas)s) and n.nspname || '.' || c.relname = any(%(names)s)
+  union
   select unnest(%(relations)s::oid [])
+  union
+  select d.objid
+  from ours as o
+  inner join pg_catalog.pg_depend as d
+    on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.deptype in ('a', 'i')
+  inner join pg_catalog.pg_class as c on d.classid = 'pg_class'::regclass and c.oid = d.objid
+  where c.relispartition or c.relkind = 'S'
 ),
 others as (
   select c.oid, c.oid::regclass::text as name from pg_catalog.pg_class as c
@@ -116,16 +127,22 @@ select 'index', i.indexrelid, 0, i.indexrelid::regclass::text
 from others as o inner join pg_catalog.pg_index as i on i.indrelid = o.oid
 union all
 select 'function', p.oid, 0, p.oid::regprocedure::text from pg_catalog.pg_proc as p
-where p.pronamespace <> all(%(schemas)s::regnamespace []) and p.oid <> all(%(functions)s::oid [])
+inner join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+where p.oid <> all(%(functions)s::oid []) and (
+  n.nspname <> all(%(schemas)s) or n.nspname || '.' || p.proname <> all(%(names)s)
+  or p.proconfig @> array['search_path=pg_catalog, pg_temp'] is not true
+)
 union all
 select 'type', t.oid, 0, t.oid::regtype::text from pg_catalog.pg_type as t
-where t.typnamespace <> all(%(schemas)s::regnamespace []) and t.oid <> all(%(types)s::oid [])
-  and t.typrelid = 0 and t.typelem = 0
+inner join pg_catalog.pg_namespace as n on n.oid = t.typnamespace
+where t.oid <> all(%(types)s::oid []) and t.typelem = 0
+  and (t.typrelid = 0 or t.typrelid in (select oid from pg_catalog.pg_class where relkind = 'c'))
+  and (n.nspname <> all(%(schemas)s) or n.nspname || '.' || t.typname <> all(%(names)s))
 """
 
 
 class StillNeeded(Exception):  # noqa: N818 - named after what happened
-    """Something of the application depends on Tallystick; the message says what."""
+    """Something of the application depends on Tallystick, or is in its schemas; it says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +173,10 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """What was found, by object id where it is not in a schema of ours."""
+    """What was found, by object id where it is not in a schema of ours, there by name."""
 
     schemas: tuple[str, ...]
+    names: tuple[str, ...] = field(default=())
     relations: tuple[tuple[int, str, str, str], ...] = field(default=())
     functions: tuple[tuple[int, str, str], ...] = field(default=())
     types: tuple[tuple[int, str, bool], ...] = field(default=())
@@ -174,7 +192,8 @@ def uninstall(url: str, *, keep: bool = False) -> Removal:
         keep: Only tell what would be removed, and whether something depends on it.
 
     Raises:
-        StillNeeded: Something that is not ours depends on it; nothing is removed.
+        StillNeeded: Something that is not ours depends on it, or is in a schema that would be
+            removed; nothing is.
         psycopg.OperationalError: The database cannot be reached.
     """
     with psycopg.connect(url) as connection:
@@ -196,8 +215,8 @@ def _remove(connection: psycopg.Connection) -> Removal:
     lost = sorted(f"{kind} {name}" for key, (kind, name) in before.items() if key not in after)
     if lost:
         raise StillNeeded(
-            "Something depends on Tallystick that is not its own. Remove it first, or what in it "
-            "does: " + "; ".join(lost)
+            "Something that is not Tallystick's depends on it, or is in a schema of its. Remove it "
+            "first, or what in it does, or move it elsewhere: " + "; ".join(lost)
         )
     history = _forget(connection)
     roles, kept_roles = _drop_roles(connection, names)
@@ -224,6 +243,18 @@ def _names() -> dict[str, list[str]]:
     return found
 
 
+def _named(schemas: Iterable[str]) -> tuple[str, ...]:
+    """Return all that the migrations name in schemas of ours; some views are made in a loop."""
+    ours = frozenset(schemas)
+    found = {
+        match[0]
+        for migration in migrations.available()
+        for match in _NAMED.finditer(migration.sql)
+        if match["schema"] in ours
+    }
+    return tuple(sorted(found))
+
+
 def _find(connection: psycopg.Connection, names: dict[str, list[str]]) -> _Ours:
     schemas = [name for (name,) in connection.execute(_SCHEMAS, (list(names),))]
     all_names = [name for listed in names.values() for name in listed]
@@ -231,14 +262,15 @@ def _find(connection: psycopg.Connection, names: dict[str, list[str]]) -> _Ours:
     def find(query: LiteralString) -> tuple[tuple[Any, ...], ...]:
         return tuple(connection.execute(query, {"names": all_names, "schemas": schemas}))
 
-    return _Ours(tuple(schemas), find(_RELATIONS), find(_FUNCTIONS), find(_TYPES))
+    return _Ours(tuple(schemas), _named(schemas), find(_RELATIONS), find(_FUNCTIONS), find(_TYPES))
 
 
 def _others(connection: psycopg.Connection, ours: _Ours) -> dict[tuple[str, int, int], Any]:
     rows = connection.execute(
         _OTHERS,
         {
-            "schemas": [f'"{name}"' for name in ours.schemas],
+            "schemas": list(ours.schemas),
+            "names": list(ours.names),
             "relations": [oid for oid, *_ in ours.relations],
             "functions": [oid for oid, *_ in ours.functions],
             "types": [oid for oid, *_ in ours.types],

@@ -63,8 +63,8 @@ def carrying(request: pytest.FixtureRequest) -> Callable[[Answer], Any]:
     return made
 
 
-def saying(text: str, status: int = 200) -> Answer:
-    return lambda _request: httpx.Response(status, text=text)
+def saying(text: str | bytes, status: int = 200) -> Answer:
+    return lambda _request: httpx.Response(status, content=text)
 
 
 AS_IT_IS: Scalar[Any] = Scalar(lambda value: value)
@@ -211,16 +211,27 @@ def test_a_refusal_is_an_error_of_ours(
         (error("22003"), 400, "22003", False),
         (error("PGRST202"), 404, "PGRST202", False),
         (error("PGRST301"), 401, "PGRST301", False),
-        ('{"message": "Invalid API key"}', 401, None, False),
+        ('{"message": "Invalid API key"}', 401, "401", False),
         (error("PGRST001"), 503, "PGRST001", True),
         (error("57P01"), 503, "57P01", True),
         ("<html>Bad gateway</html>", 502, "502", True),
         ("", 504, "504", True),
         ("[]", 500, "500", False),
+        ('{"message": "An invalid response was received from the upstream server"}', 502, "502",
+         True),
+        ('{"message": "The upstream server is timing out", "request_id": "x"}', 504, "504", True),
+        ('{"code": null, "message": "x"}', 503, "503", True),
+        ("<h1>\u00dcberlast</h1>".encode("latin-1"), 502, "502", True),
+        ("<h1>Welcome to our network</h1>", 200, "200", False),
+        (b"\xdc", 200, "200", False),
     ],
-)
+)  # fmt: skip
 def test_other_errors_stay_supabase_s(
-    carrying: Callable[[Answer], Any], text: str, status: int, code: str, is_transient: bool
+    carrying: Callable[[Answer], Any],
+    text: str | bytes,
+    status: int,
+    code: str,
+    is_transient: bool,
 ) -> None:
     carrier = carrying(saying(text, status))
     with pytest.raises(APIError) as failed:

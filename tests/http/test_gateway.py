@@ -137,15 +137,21 @@ def test_what_cannot_start_says_why(tmp_path: Path, http_server_database: Databa
         HttpStack(tmp_path).start()
     with pytest.raises(LocalServerError, match="tallystick up --http"):
         _ = HttpStack(tmp_path).url
-    config = tmp_path / "config.toml"
-    config.write_text("[api")
-    with pytest.raises(LocalServerError, match=r"config\.toml"):
-        exposed_by(config)
 
 
 def test_without_functions_there_are_none(running: Http) -> None:
     answer = running.caller.post(f"{running.url}/functions/v1/metered-proxy")
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+def test_what_users_do_not_know_is_not_found(running: Http) -> None:
+    person = running.sign_up()
+    for path in ("nosuch", "", "admin/nosuch", "sessions"):
+        answer = running.caller.get(
+            f"{running.url}/auth/v1/{path}", headers=running.headers(person)
+        )
+        assert (path, answer.status_code) == (path, 404)
+        assert answer.json()["error_code"] == "not_found"
 
 
 def test_functions_find_supabase_s_names_in_their_environment(

@@ -294,3 +294,75 @@ def test_signing_out_leaves_nothing_behind(
     page.get_by_role("button", name="Sign out").click()
     visit.sign_in()
     expect(page.locator("#organization option")).to_have_text("Private")
+
+
+def test_no_row_of_a_long_listing_is_left_out(
+    visit: Visit, owner: psycopg.Connection, prices: None
+) -> None:
+    """More models and days than the API answers at once."""
+    visit.sign_up()
+    visit.open_organization("Many")
+    expect(visit.page.get_by_text("Nothing was spent yet.")).to_be_visible()
+    many = organization(owner, visit.email)
+    owner.execute(
+        "insert into metering.usage_rollups (organization_id, scope, scope_id, day, model, slot,"
+        " requests, prompt_tokens, completion_tokens, cost)"
+        " select %s, 'organization', '', (now() at time zone o.time_zone)::date - d, 'm' || m, 0,"
+        " 1, 1, 1, 0.01 from generate_series(0, 29) as d, generate_series(1, 40) as m,"
+        " tenancy.organizations as o where o.id = %s",
+        (many, many),
+    )
+    expect(visit.page.locator("#today")).to_have_text("$0.40", timeout=20_000)
+    assert {amount for *_, amount in visit.rows("models")} == {"$0.30"}
+
+
+def test_a_session_that_is_none_any_more_leads_to_the_form(visit: Visit) -> None:
+    """As after a change of the keys that sign tokens."""
+    page = visit.page
+    visit.sign_up()
+    visit.open_organization("Old")
+    expect(page.locator("#overview")).to_be_visible()
+    page.evaluate(
+        """() => {
+          const key = Object.keys(localStorage).find((name) => name.endsWith("-auth-token"));
+          const session = JSON.parse(localStorage[key]);
+          session.access_token = session.access_token.replace(/.{8}$/, "AAAAAAAA");
+          localStorage[key] = JSON.stringify(session);
+        }"""
+    )
+    page.reload()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.locator("#sign-in-error")).not_to_be_empty()
+    assert not page.evaluate("Object.keys(localStorage).some((name) => name.includes('token'))")
+    # The browser itself tells of the answers; the page has no problem with them.
+    assert all("Failed to load resource" in problem for problem in visit.problems)
+    visit.problems.clear()
+    visit.sign_in()
+    expect(page.locator("#organization option")).to_have_text("Old")
+
+
+def test_figures_that_cannot_be_read_are_nobody_s(
+    visit: Visit, owner: psycopg.Connection, prices: None
+) -> None:
+    """Where reading fails, a visitor sees no figure of the one before."""
+    page = visit.page
+    visit.sign_up()
+    visit.open_organization("Before")
+    expect(page.locator("#overview")).to_be_visible()
+    before = organization(owner, visit.email)
+    owner.execute("select tests.spend(tests.workflow(%s), 7, 'page-model')", (before,))
+    expect(page.locator("#today")).to_have_text("$7.00", timeout=20_000)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert "7.00" not in page.locator("body").evaluate("(body) => body.textContent")
+
+    page.route("**/rest/v1/spend_by_model*", lambda route: route.abort())
+    other = Visit(page, f"{uuid4().hex}@example.org", visit.problems)
+    other.sign_up()
+    other.open_organization("After")
+    expect(page.locator("#updated")).to_contain_text("Not updated", timeout=20_000)
+    expect(page.locator("#today")).to_be_empty()
+    expect(page.get_by_text("Nothing was spent yet.")).to_be_hidden()
+    page.unroute("**/rest/v1/spend_by_model*")
+    visit.problems.clear()  # of the browser, about what was aborted
+    expect(page.locator("#today")).to_have_text("$0.00", timeout=20_000)

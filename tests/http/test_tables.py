@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import httpx
@@ -12,6 +13,7 @@ from psycopg import sql
 from tallystick.local.http_stack import Exposed
 from tallystick.transports import exact_json
 from tests.support.http import Http
+from tests.support.patience import eventually
 from tests.support.servers import Database
 
 RELATIONS = """
@@ -134,6 +136,11 @@ def test_what_is_written_is_not_rounded(http: Http, owner: psycopg.Connection, n
             http, "PATCH", http.secret_key, '{"price": 1.50, "about": {"a": [1, 2.5]}}', "?id=gt.1"
         )
         assert '"price":1.50,"about":{"a":[1,2.5]}' in changed.text
+        document = '{"big": 9007199254740993, "deep": [{"m": 0.1234567890123456789, "n": 1}]}'
+        ask(http, "PATCH", http.secret_key, f'{{"about": {document}}}', "?id=gt.1")
+        ((about,),) = owner.execute("select about::text from public.notes").fetchall()
+        assert about == document
+        ask(http, "PATCH", http.secret_key, '{"about": {"a": [1, 2.5]}}', "?id=gt.1")
         for query, found in [
             ("?id=eq.9007199254740993", 1),
             ("?id=eq.9007199254740992", 0),
@@ -144,6 +151,13 @@ def test_what_is_written_is_not_rounded(http: Http, owner: psycopg.Connection, n
         ]:
             listed = ask(http, "GET", http.secret_key, query=query)
             assert (query, len(listed.json())) == (query, found), listed.text
+        for kind in ("text/csv", "application/x-www-form-urlencoded", "text/plain; charset=utf-8"):
+            refused = http.caller.post(
+                f"{http.url}/rest/v1/notes",
+                headers={**http.headers(http.secret_key), "content-type": kind},
+                content="id",
+            )
+            assert (refused.status_code, refused.json()["code"]) == (415, "PGRST102"), refused.text
         for body, status, code in [
             ('{"id": 9007199254740993}', 409, "23505"),
             ('{"id": 5, "parent_id": 7}', 409, "23503"),
@@ -156,6 +170,56 @@ def test_what_is_written_is_not_rounded(http: Http, owner: psycopg.Connection, n
         assert ask(http, "GET", http.publishable_key).json() == []
         refused = ask(http, "POST", http.publishable_key, '{"id": 6}')
         assert (refused.status_code, refused.json()["code"]) == (401, "42501")
+    finally:
+        owner.execute("drop table public.notes; notify pgrst, 'reload schema'")
+
+
+def test_text_is_found_as_it_is_written(http: Http, owner: psycopg.Connection, notes: str) -> None:
+    numbers = ["1e3", "1000", "007", "7", "0x10", "16", "1.50", "1.5", "-0", "0", "+7", "Infinity"]
+    numbers += ["9007199254740993", "9007199254740992"]
+    words = [*numbers, "null", "true", "TRUE", "false", "unknown"]
+    try:
+        owner.execute(
+            "alter table public.notes add word text, add is_good boolean, add words text[]"
+        )
+        owner.execute(
+            "insert into public.notes (id, price, word, is_good, words, about)"
+            " select n, 0, w, mod(n, 2) = 0, array[w], jsonb_build_object('word', w)"
+            " from unnest(%s::text[]) with ordinality as x (w, n)",
+            (words,),
+        )
+        owner.execute("notify pgrst, 'reload schema'")
+        eventually(lambda: ask(http, "GET", http.secret_key, query="?word=eq.x").is_success)
+
+        def found(**filters: str) -> list[str]:
+            query = f"?{urlencode({'select': 'word', 'order': 'id', **filters})}"
+            answer = ask(http, "GET", http.secret_key, query=query)
+            assert answer.status_code == 200, (query, answer.text)
+            return [row["word"] for row in answer.json()]
+
+        for word in words:
+            for filters in (
+                {"word": f"eq.{word}"},
+                {"word": f"eq.{word}", "limit": "1000", "offset": "0"},
+                {"word": f"in.({word},x)"},
+                {"or": f"(word.eq.{word},word.eq.x)"},
+                {"and": f"(id.gt.0,or(word.in.(x,{word})))"},
+                {"about->>word": f"eq.{word}"},
+            ):
+                assert (filters, found(**filters)) == (filters, [word])
+        assert found(word="eq.7", limit="007") == ["7"]
+        assert found(word="in.(007,7)") == ["007", "7"]
+        assert found(price="eq.0", word="eq.-0") == ["-0"]
+        assert found(is_good="eq.true", word="in.(1000,007)") == ["1000"]
+        assert found(**{"or": "(word.eq.1.5,word.eq.1.50)"}) == ["1.50", "1.5"]
+        assert found(words="cs.{true}") == ["true"]
+        assert found(words="cs.{007}") == ["007"]
+        assert found(words="cs.{null}") == []
+        assert len(found(word="not.eq.true")) == len(words) - 1
+        changed = ask(
+            http, "PATCH", http.secret_key, '{"price": 1}', "?word=eq.7&limit=007&select=word"
+        )
+        assert changed.json() == [{"word": "7"}]
     finally:
         owner.execute("drop table public.notes; notify pgrst, 'reload schema'")
 

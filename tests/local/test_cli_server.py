@@ -1,5 +1,6 @@
 """The commands up, down, status and migrate, as a user runs them."""
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -19,6 +21,7 @@ from tallystick.cli.main import main
 from tallystick.cli.program import program
 from tallystick.local import DEFAULT_MAJOR, LocalServer, default_state
 from tallystick.local.http_stack import HttpStack
+from tests.support.patience import eventually
 from tests.support.servers import Database, Server, throwaway_folder
 
 TREE = Path(__file__).parents[2]
@@ -121,6 +124,35 @@ def test_up_http_serves_the_project_in_this_folder(tallystick: Run) -> None:
     assert "API" not in tallystick("status").stdout
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+def test_what_is_left_of_a_stack_is_shown_and_stopped(tallystick: Run) -> None:
+    functions = Path("supabase/functions/hello")
+    functions.mkdir(parents=True)
+    (functions / "index.ts").write_text("Deno.serve(() => new Response('hello'));")
+    assert tallystick("up", "--http").status == 0
+    memory_file = default_state() / "http.json"
+    memory = json.loads(memory_file.read_text())
+    psutil.Process(memory["processes"]["functions"]).kill()
+    eventually(lambda: "no more: functions" in tallystick("status").stdout)
+
+    LocalServer().stop()
+    status = tallystick("status")
+    assert (status.status, f"API: http://127.0.0.1:{memory['port']}" in status.stdout) == (1, True)
+    assert tallystick("down").stdout == "Stopped.\n"
+    assert tallystick("down").stdout == "Nothing was running.\n"
+
+    assert tallystick("up").status == 0
+    memory_file.write_text("{")
+    assert_one_line(tallystick("down"))
+    assert not LocalServer().is_running
+    memory_file.unlink()
+
+
+def test_up_http_in_a_malformed_project_is_one_line(tallystick: Run) -> None:
+    Path("supabase").mkdir()
+    Path("supabase/config.toml").write_text('[api]\nschemas = "public"\n')
+    assert_one_line(tallystick("up", "--http"))
 
 
 def test_up_http_without_deno_says_how_to_get_it(

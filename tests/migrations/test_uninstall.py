@@ -130,9 +130,19 @@ def test_other_migrations_stay_in_the_history(installed: Database) -> None:
          "public.mine"),
         ("create trigger mine before insert on public.accounts for each row"
          " execute function private.reject_mutation()", "trigger mine"),
+        ("create table billing.my_invoices_pdf (run uuid, pdf bytea)", "billing.my_invoices_pdf"),
+        ("create view metering.mine as select 1 as one", "relation metering.mine"),
+        ("create sequence accounting.my_numbers", "relation accounting.my_numbers"),
+        ("create function metering.my_fn() returns int language sql as 'select 1'",
+         r"function metering.my_fn\(\)"),
+        ("create function metering.settle_spend(text) returns int language sql as 'select 1'",
+         r"function metering.settle_spend\(text\)"),
+        ("create type billing.my_mood as enum ('good')", "type billing.my_mood"),
+        ("create type billing.my_pair as (one int, two int)", "type billing.my_pair"),
+        ("create domain tenancy.my_text as text", "type tenancy.my_text"),
     ],
 )  # fmt: skip
-def test_what_depends_on_it_is_named_and_nothing_is_removed(
+def test_what_is_somebody_else_s_is_named_and_nothing_is_removed(
     installed: Database, statement: str, named: str
 ) -> None:
     with installed.connect(autocommit=True) as connection:

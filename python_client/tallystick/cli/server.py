@@ -70,14 +70,21 @@ def _report_http(server: LocalServer) -> None:
         typer.echo(f"API: {stack.url}")
         typer.echo(f"Publishable key: {stack.publishable_key}")
         typer.echo(f"Secret key: {stack.secret_key}")
+    if stack.lost:
+        typer.echo(
+            f"Of the HTTP side these run no more: {', '.join(stack.lost)}. "
+            f"Start it anew with: {program()} up --http"
+        )
 
 
 def down() -> None:
     """Stop the local Postgres, and what is served over HTTP; its data stay."""
     server = LocalServer()
     was_running = server.is_running
-    HttpStack(server.state).stop()
-    server.stop()
+    try:
+        was_running |= HttpStack(server.state).stop()
+    finally:
+        server.stop()
     typer.echo("Stopped." if was_running else "Nothing was running.")
 
 
@@ -86,7 +93,8 @@ def status() -> None:
     server = LocalServer()
     typer.echo(f"State folder: {server.state}")
     if not server.is_running:
-        typer.echo(f"Not running. Start it with: {program()} up")
+        _report_http(server)
+        typer.echo(f"Postgres is not running. Start it with: {program()} up")
         raise typer.Exit(1)
     waiting = migrations.pending(server.url())
     typer.echo(f"Postgres {server.major} is running: {server.url()}")
@@ -129,8 +137,8 @@ def uninstall(
 ) -> None:
     """Remove Tallystick from a database of yours, all ledgers included, and nothing else.
 
-    Refused while something of yours depends on it. What --bootstrap made stays, and so does a
-    role that another database of the server needs.
+    Refused while something of yours depends on it or is in one of its schemas. What --bootstrap
+    made stays, and so does a role that another database of the server needs.
     """
     found = removal.uninstall(database_url, keep=True)
     if found.is_empty:

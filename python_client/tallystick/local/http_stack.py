@@ -128,6 +128,13 @@ class HttpStack:
         )
 
     @property
+    def lost(self) -> list[str]:
+        """Which of its programs were started and run no more: gateway, functions."""
+        memory = self._recall()
+        processes = memory["processes"] if memory else {}
+        return sorted(name for name, pid in processes.items() if _find(pid, name) is None)
+
+    @property
     def url(self) -> str:
         """The address of the API, e.g. http://127.0.0.1:54321.
 
@@ -176,15 +183,22 @@ class HttpStack:
                 _stop(memory["processes"])
                 raise
 
-    def stop(self) -> None:
-        """Stop it; does nothing when it does not run."""
-        memory = self._recall()
-        if memory is None or not memory["processes"]:
-            return
+    def stop(self) -> bool:
+        """Stop it, once a start that is under way has ended; return whether anything ran.
+
+        Raises:
+            LocalServerError: What it remembers cannot be read, so nothing is known to be its.
+        """
+        if not self.state.exists():
+            return False
         with self._exclusively():
-            _stop(memory["processes"])
+            memory = self._recall()
+            if memory is None or not memory["processes"]:
+                return False
+            was_running = _stop(memory["processes"])
             memory["processes"] = {}
             remember(self._memory_file, memory)
+        return was_running
 
     def _launch(self, memory: _Memory, functions_port: int | None) -> None:
         if functions_port is not None:
@@ -295,6 +309,10 @@ class HttpStack:
 
     def _recall(self) -> _Memory | None:
         memory: _Memory | None = recall(self._memory_file)
+        if memory is not None and not (
+            isinstance(memory, dict) and memory.keys() >= _Memory.__annotations__.keys()
+        ):
+            raise LocalServerError(f"{self._memory_file} does not say what it should.")
         return memory
 
     def _remembered(self) -> _Memory:
@@ -316,12 +334,25 @@ def exposed_by(config: Path) -> Exposed:
         return Exposed()
     except (OSError, ValueError) as error:
         raise LocalServerError(f"Cannot read {config}: {error}") from error
+    if not isinstance(api, dict):
+        raise LocalServerError(f"{config}: api has to be a table.")
     ours = Exposed()
-    return Exposed(
-        schemas=tuple(api.get("schemas", ours.schemas)),
-        extra_search_path=tuple(api.get("extra_search_path", ours.extra_search_path)),
-        max_rows=api.get("max_rows", ours.max_rows),
-    )
+    max_rows = api.get("max_rows", ours.max_rows)
+    if type(max_rows) is not int or max_rows < 1:
+        raise LocalServerError(f"{config}: api.max_rows has to be a whole number above 0.")
+    schemas = _names_in(config, "schemas", api.get("schemas", ours.schemas))
+    if not schemas:
+        raise LocalServerError(f"{config}: api.schemas names none.")
+    search_path = api.get("extra_search_path", ours.extra_search_path)
+    return Exposed(schemas, _names_in(config, "extra_search_path", search_path), max_rows)
+
+
+def _names_in(config: Path, setting: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise LocalServerError(
+            f'{config}: api.{setting} has to be a list of names, such as ["public"].'
+        )
+    return tuple(value)
 
 
 def _first_memory() -> _Memory:
@@ -394,7 +425,8 @@ def _find(pid: int | None, program: str) -> psutil.Process | None:
     return process if ours and alive else None
 
 
-def _stop(processes: Mapping[str, int]) -> None:
+def _stop(processes: Mapping[str, int]) -> bool:
+    """Stop those of the processes that run; return whether any did."""
     running = [p for name, pid in processes.items() if (p := _find(pid, name)) is not None]
     for process in running:
         process.send_signal(signal.SIGTERM if os.name != "nt" else signal.SIGINT)
@@ -403,3 +435,4 @@ def _stop(processes: Mapping[str, int]) -> None:
         process.kill()
     psutil.wait_procs(left, timeout=_STOP_SECONDS)
     _children[:] = [child for child in _children if child.poll() is None]
+    return bool(running)

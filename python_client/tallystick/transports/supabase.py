@@ -9,7 +9,6 @@ happens after it returned: authorize instead, which holds what it grants.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -60,7 +59,8 @@ class SupabaseTransport:
         Raises:
             TallystickError: the database refused.
             Truncated: the API does not answer as many rows.
-            postgrest.exceptions.APIError: another error that the database or the API reported.
+            postgrest.exceptions.APIError: another error that the database or the API reported;
+                its code is the HTTP status where something between answered that gives none.
             httpx.TransportError: the network failed; whether the call was done is not known.
         """
         if isinstance(request, Call):
@@ -110,7 +110,8 @@ class AsyncSupabaseTransport:
         Raises:
             TallystickError: the database refused.
             Truncated: the API does not answer as many rows.
-            postgrest.exceptions.APIError: another error that the database or the API reported.
+            postgrest.exceptions.APIError: another error that the database or the API reported;
+                its code is the HTTP status where something between answered that gives none.
             httpx.TransportError: the network failed; whether the call was done is not known.
         """
         if isinstance(request, Call):
@@ -241,7 +242,7 @@ def _read_call(call: Call[T], response: Response) -> T:
 
 def _body(response: Response) -> object:
     if response.is_success:
-        return exact_json.loads(response.content) if response.content else None
+        return _parsed(response)
     error = _error(response)
     code = error.get("code")
     if is_refusal(code):
@@ -250,14 +251,24 @@ def _body(response: Response) -> object:
     raise APIError(error)
 
 
+def _parsed(response: Response) -> object:
+    if not response.content:
+        return None
+    try:
+        return exact_json.loads(response.content)
+    except ValueError as error:  # a login page of the network, for example
+        raise APIError(generate_default_error_message(response)) from error
+
+
 def _error(response: Response) -> dict[str, Any]:
     try:
         error = response.json()
-    except json.JSONDecodeError:
+    except ValueError:
         error = None
+    default = generate_default_error_message(response)
     if not isinstance(error, Mapping):  # a proxy's page, for example
-        return generate_default_error_message(response)
-    return dict(error)
+        return default
+    return {**error, "code": error.get("code") or default["code"]}  # a proxy's JSON has none
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ import type { Database } from "../../functions/_shared/database.ts";
 import { Refused, streamAnswer } from "./calls.ts";
 import { byId, element } from "./elements.ts";
 import { type Client, type Organization, readOrganizations, readOverview } from "./ledger.ts";
-import { lastDays, show } from "./view.ts";
+import { clear, firstDay, show } from "./view.ts";
 
 const REFRESH_MS = 5000;
 
@@ -38,7 +38,10 @@ byId("sign-up").addEventListener("click", () => {
   }
 });
 byId("sign-out").addEventListener("click", () => void supabase.auth.signOut());
-byId("organization").addEventListener("change", () => void refresh());
+byId("organization").addEventListener("change", () => {
+  clear();
+  void refresh();
+});
 byId("open-organization").addEventListener("submit", (event) => {
   event.preventDefault();
   void openOrganization(byId<HTMLInputElement>("organization-name").value);
@@ -66,7 +69,19 @@ async function authenticate(how: "signInWithPassword" | "signUp"): Promise<void>
 async function enter(): Promise<void> {
   byId("welcome").hidden = true;
   byId("who").textContent = session?.user.email ?? "";
-  await listOrganizations();
+  const entered = session?.user.id;
+  try {
+    await listOrganizations();
+  } catch (error) {
+    if (session?.user.id !== entered) {
+      return;
+    }
+    // A session that is kept here may be none any more where it was made.
+    await supabase.auth.signOut({ scope: "local" });
+    session = null;
+    leave();
+    byId("sign-in-error").textContent = (error as Error).message;
+  }
 }
 
 function leave(): void {
@@ -75,11 +90,19 @@ function leave(): void {
   byId("account").hidden = true;
   byId("overview").hidden = true;
   byId("first-organization").hidden = true;
-  byId("answer").textContent = "";
+  for (const id of ["who", "organization", "organization-error", "answer", "problem", "updated"]) {
+    byId(id).replaceChildren();
+  }
+  clear();
 }
 
 async function listOrganizations(): Promise<void> {
-  organizations = await readOrganizations(supabase);
+  const asking = session?.user.id;
+  const found = await readOrganizations(supabase);
+  if (session?.user.id !== asking) {
+    return; // they are somebody else's by now
+  }
+  organizations = found;
   const select = byId<HTMLSelectElement>("organization");
   select.replaceChildren(
     ...organizations.map(({ id, name }) => element("option", { value: id }, name)),
@@ -115,7 +138,7 @@ async function refresh(): Promise<void> {
     return;
   }
   try {
-    const since = lastDays(organization.time_zone)[0]!;
+    const since = firstDay(organization.time_zone);
     const overview = await readOverview(supabase, organization.id, since);
     if (turn === latest && chosen() === organization) {
       show(organization, overview);
@@ -140,6 +163,7 @@ async function call(): Promise<void> {
   button.disabled = true;
   answer.textContent = problem.textContent = "";
   answer.setAttribute("aria-busy", "true");
+  const caller = session.user.id;
   try {
     const pieces = streamAnswer(config.url, session.access_token, organization.id, {
       model: byId<HTMLInputElement>("model").value,
@@ -147,6 +171,9 @@ async function call(): Promise<void> {
     });
     let isFirst = true;
     for await (const piece of pieces) {
+      if (session?.user.id !== caller) {
+        return; // it is for nobody else to read
+      }
       answer.append(piece);
       if (isFirst) {
         void refresh(); // what is held shows while the model still speaks

@@ -24,10 +24,31 @@ export function lastDays(timeZone: string, now = new Date()): string[] {
   });
 }
 
+/** The first day that is shown of anything: of the last days, or of this month. */
+export function firstDay(timeZone: string, now = new Date()): string {
+  const days = lastDays(timeZone, now);
+  const month = `${days.at(-1)!.slice(0, 7)}-01`;
+  return month < days[0]! ? month : days[0]!;
+}
+
+/** Shows no figure of anybody, as long as none was read. */
+export function clear(): void {
+  for (const id of ["today", "month", "held", "chart", "budgets", "known-models"]) {
+    byId(id).replaceChildren();
+  }
+  for (const id of ["models", "days", "holds", "usages"]) {
+    fill(id, []);
+    byId(`no-${id}`).hidden = true;
+  }
+  for (const id of ["frozen", "by-day", "no-budgets"]) {
+    byId(id).hidden = true;
+  }
+}
+
 export function show(organization: Organization, overview: Overview): void {
   const days = lastDays(organization.time_zone);
   showFigures(days, organization, overview);
-  showSpend(days, overview.spend);
+  showSpend(days, overview.spend.filter((row) => row.day! >= days[0]!));
   showBudgets(overview.budgets);
   showHolds(overview.holds);
   showUsages(overview.usages);

@@ -22,6 +22,9 @@ export function readNumber(text: string): number | string | RawJson {
   return String(Number(text)) === text ? Number(text) : rawJson(text);
 }
 
+/** Begins JSON that nobody shall read on its way; no text of Postgres holds it. */
+const WRITTEN = "\0";
+
 /** Reads JSON without changing a number in it. */
 export function readJson(text: string): unknown {
   return parseWith(
@@ -36,19 +39,29 @@ function readExact(source: string): number | RawJson {
 
 /**
  * Turns what would be rounded in the rows of a request's body into text, which Postgres reads as
- * the type of the column. Numbers within a JSON value of a column stay as they are.
+ * the type of the column: numbers, and whole values of columns that are JSON.
  */
-export function withoutRounding(body: string): string {
+export function withoutRounding(body: string, isJson: (column: string) => boolean): string {
   const rows = readJson(body);
-  const mended = Array.isArray(rows) ? rows.map(mendRow) : mendRow(rows);
+  const mended = Array.isArray(rows)
+    ? rows.map((row) => mendRow(row, isJson))
+    : mendRow(rows, isJson);
   return JSON.stringify(mended);
 }
 
-function mendRow(row: unknown): unknown {
+function mendRow(row: unknown, isJson: (column: string) => boolean): unknown {
   if (row === null || typeof row !== "object") return row;
   return Object.fromEntries(
-    Object.entries(row).map(([name, value]) => [name, isRaw(value) ? value.rawJSON : value]),
+    Object.entries(row).map(([name, value]) => [
+      name,
+      !isJson(name) ? mend(value) : holdsRaw(value) ? WRITTEN + JSON.stringify(value) : value,
+    ]),
   );
+}
+
+function mend(value: unknown): unknown {
+  if (isRaw(value)) return value.rawJSON;
+  return Array.isArray(value) ? value.map(mend) : value;
 }
 
 function isRaw(value: unknown): value is RawJson {
@@ -56,27 +69,9 @@ function isRaw(value: unknown): value is RawJson {
     Object.getPrototypeOf(value) === null;
 }
 
-/**
- * Gives the values of filters back the text they had in the query string, where they were read as
- * JavaScript numbers: 9007199254740993 is another one then, and "1.50" no longer the same name.
- */
-export function asWritten<T>(where: T, query: URLSearchParams): T {
-  const texts = [...query.values()].flatMap((value) => value.split(/[,(){}"]/)).flatMap(endings);
-  const mend = (value: unknown): unknown => {
-    if (typeof value === "number") {
-      return texts.find((text) => text !== "" && Number(text) === value) ?? value;
-    }
-    if (Array.isArray(value)) return value.map(mend);
-    if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mend(each)]));
-  };
-  return mend(where) as T;
-}
-
-/** `id.eq.1.50` as itself, `eq.1.50`, `1.50` and `50`: one of them is the value. */
-function endings(text: string): string[] {
-  const parts = text.split(".");
-  return parts.map((_, place) => parts.slice(place).join("."));
+function holdsRaw(value: unknown): boolean {
+  if (value === null || typeof value !== "object") return false;
+  return isRaw(value) || Object.values(value).some(holdsRaw);
 }
 
 /** `2026-01-01 10:00:00+00` as ISO 8601: `2026-01-01T10:00:00+00:00`. */
@@ -86,6 +81,7 @@ export function readTime(text: string): string {
 
 /** Objects become JSON; text that is JSON already is left alone. */
 function writeJson(value: unknown): string {
+  if (typeof value === "string" && value.startsWith(WRITTEN)) return value.slice(WRITTEN.length);
   return typeof value === "string" && /^\s*[[{]/.test(value) ? value : JSON.stringify(value);
 }
 

@@ -13,10 +13,13 @@ import { CompiledQuery, type Kysely } from "kysely";
 import { quote } from "./call.ts";
 import type { CatalogCache } from "./catalog.ts";
 import type { Config } from "./config.ts";
-import { fromPostgres, isPostgresError } from "./errors.ts";
+import { ApiError, fromPostgres, isPostgresError } from "./errors.ts";
+import { asWritten } from "./filters.ts";
 import type { Claims } from "./keys.ts";
-import { asWritten, types, withoutRounding } from "./numbers.ts";
+import { types, withoutRounding } from "./numbers.ts";
 import { requestSettings, type Setting, settingsSql } from "./settings.ts";
+
+const TEXT = /^_?(text|character varying|varchar|character|bpchar|char|citext|name)\b/i;
 
 /** What a request's transaction needs to know of the request. */
 interface Asked {
@@ -64,9 +67,24 @@ export class Tables {
       claims,
       schema: profile ?? this.config.schemas[0],
     };
-    const forwarded = isWrite ? await exact(request) : new Request(request);
+    const target = new URL(url);
+    const columns = await this.#columns(target.pathname.slice("/rest/v1/".length), asked.schema);
+    const isText = (column: string) => TEXT.test(columns.get(column) ?? "");
+    target.search = asWritten(target.searchParams, isText).toString();
+    const isJson = (column: string) => /^jsonb?$/.test(columns.get(column) ?? "");
+    const forwarded = isWrite ? await exact(target, request, isJson) : new Request(target, request);
     forwarded.headers.delete("authorization"); // it was checked before
     return await this.#asked.run(asked, () => this.#app.fetch(forwarded, { peerAddress: null }));
+  }
+
+  /** The types of the columns of a table, by name. */
+  async #columns(table: string, schema: string): Promise<Map<string, string>> {
+    const { columns } = await this.#catalog.introspect({ useCache: true });
+    return new Map(
+      columns.filter((column) =>
+        encodeURIComponent(column.table) === table && (column.schema ?? "public") === schema
+      ).map((column) => [column.name, column.pg_type ?? column.type]),
+    );
   }
 
   /** Forgets the schema, which has changed. */
@@ -93,11 +111,6 @@ export class Tables {
       withoutNumbers(await this.#catalog.introspect(options));
     connection.viewOptionsMetadata = (name, schema) =>
       this.#catalog.viewOptionsMetadata(name, schema);
-    const onPostgrestAST = connection.onPostgrestAST.bind(connection);
-    connection.onPostgrestAST = (ast) => {
-      const query = new URL(this.#current().request.url).searchParams;
-      return onPostgrestAST({ ...ast, where: asWritten(ast.where, query) });
-    };
     const withContext = connection.withContext.bind(connection);
     connection.withContext = async (vars, work, options) => {
       try {
@@ -152,18 +165,25 @@ export class Tables {
 }
 
 /** Replaces numbers in a body that would be rounded on their way to the database. */
-async function exact(request: Request): Promise<Request> {
-  const type = request.headers.get("content-type") ?? "application/json";
-  if (!type.startsWith("application/json")) return request;
+async function exact(
+  target: URL,
+  request: Request,
+  isJson: (column: string) => boolean,
+): Promise<Request> {
+  if (request.body === null) return new Request(target, request);
+  const type = (request.headers.get("content-type") ?? "application/json").split(";")[0].trim();
+  if (type !== "application/json") {
+    throw new ApiError(415, "PGRST102", `Content-Type not acceptable: ${type}`);
+  }
   const text = await request.text();
   let body = text;
   try {
-    body = text.trim() === "" ? text : withoutRounding(text);
+    body = text.trim() === "" ? text : withoutRounding(text, isJson);
   } catch {
     // Malformed: for the library to refuse.
   }
-  const { method, url, headers } = request;
-  return new Request(url, { method, headers, body });
+  const { method, headers } = request;
+  return new Request(target, { method, headers, body });
 }
 
 export function connect(

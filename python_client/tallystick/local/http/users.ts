@@ -41,7 +41,13 @@ export class Users {
   }
 
   async answer(request: Request): Promise<Response> {
-    return await this.#app.fetch(request, { peerAddress: null });
+    const response = await this.#app.fetch(request, { peerAddress: null });
+    // It answers what it does not know with a page of its own.
+    if (!response.headers.get("content-type")?.startsWith("text/html")) return response;
+    await response.body?.cancel();
+    return Response.json({ code: 404, error_code: "not_found", msg: "404 page not found" }, {
+      status: 404,
+    });
   }
 
   async close(): Promise<void> {
