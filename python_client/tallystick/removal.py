@@ -215,8 +215,8 @@ def _remove(connection: psycopg.Connection) -> Removal:
     lost = sorted(f"{kind} {name}" for key, (kind, name) in before.items() if key not in after)
     if lost:
         raise StillNeeded(
-            "Something that is not Tallystick's depends on it, or is in a schema of its. Remove it "
-            "first, or what in it does, or move it elsewhere: " + "; ".join(lost)
+            "Something that is not Tallystick's depends on it, or is in one of its schemas. Remove "
+            "that first, or move it elsewhere: " + "; ".join(lost)
         )
     history = _forget(connection)
     roles, kept_roles = _drop_roles(connection, names)
