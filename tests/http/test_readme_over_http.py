@@ -138,11 +138,13 @@ def test_proxy_example(
 def test_settings_are_those_of_the_proxy() -> None:
     """Each setting of the provider is documented, with its default, and none besides."""
     source = (PROXY / "settings.ts").read_text("utf-8")
-    read = dict(re.findall(r'(?:number|env)\("(PROVIDER_\w+)"(?:, (\d+))?\)', source))
+    read = dict(re.findall(r'(?:number|env)\("(PROVIDER_\w+)"(?:, (\w+))?(?:, \w+)?\)', source))
+    constants = dict(re.findall(r"const (\w+) = (\d+);", source))
     assert set(read) == set(re.findall(r"PROVIDER_\w+", README))
     for name, default in read.items():
         if default:
-            assert re.search(rf"`{name}`\s\({default}\)", README), name
+            standard = constants.get(default, default)
+            assert re.search(rf"`{name}`\s\({standard}\)", README), name
 
 
 def test_codes_are_those_of_the_proxy() -> None:
