@@ -6,6 +6,7 @@ grant usage on schema tests to public;
 create function tests.freeze_clock(p_time timestamptz)
 returns void
 language plpgsql
+set datestyle = 'ISO' -- also where the clock is read under another
 as $$
 begin
   execute format(
