@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tallystick.cli.target import AnyOrganization, DatabaseUrl, NotFound, connected
 from tallystick.client import Client
+from tallystick.figures import counted
 from tallystick.models import Seal, SealFinding
 from tallystick.organizations import find_organization
 
@@ -27,19 +28,17 @@ def seal(database_url: DatabaseUrl = None) -> None:
         client = Client(connection)
         while made := client.seal_ledgers():
             rows, newest = rows + made.leaf_count, made
-        ((under_way,),) = connection.execute(
-            "select count(*) from pg_snapshot_xip(pg_current_snapshot())"
-        ).fetchall()
+        under_way = transactions_under_way(connection)
     console = Console()
     if newest is None and under_way:
         console.print(
-            f"Nothing to seal yet: what was committed since waits for {under_way:,} "
-            f"{'transaction' if under_way == 1 else 'transactions'} under way."
+            "Nothing to seal yet: what was committed since waits for "
+            f"{counted(under_way, 'transaction')} under way."
         )
     elif newest is None:
         console.print("Nothing to seal: everything committed is sealed.")
     else:
-        console.print(f"[green]Sealed[/] {rows:,} rows. Seal {newest.seal}: {newest.hash}")
+        console.print(f"[green]Sealed[/] {counted(rows, 'row')}. Seal {newest.seal}: {newest.hash}")
 
 
 @audit.command()
@@ -88,6 +87,14 @@ def verify(
         )
 
 
+def transactions_under_way(connection: Connection[Any]) -> int:
+    """Return how many transactions write meanwhile: what came after them is not sealed yet."""
+    ((number,),) = connection.execute(
+        "select count(*) from pg_snapshot_xip(pg_current_snapshot())"
+    ).fetchall()
+    return int(number)
+
+
 def servers_that_sealed(connection: Connection[Any], since: str | None = None) -> str:
     """Say how many servers sealed, since when, and how many of them since a published hash.
 
@@ -123,7 +130,7 @@ def newest_seal(client: Client) -> Seal:
 
 def altered(findings: list[SealFinding]) -> RenderableType:
     """Return the findings as a table."""
-    table = Table(title=f"{len(findings):,} findings", title_style="bold red")
+    table = Table(title=counted(len(findings), "finding"), title_style="bold red")
     for column in ("check", "ledger", "organization", "row", "seal", "sealed", "found"):
         table.add_column(column, overflow="fold")
     for finding in findings:

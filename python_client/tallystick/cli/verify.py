@@ -8,6 +8,7 @@ from rich.table import Table
 
 from tallystick.cli.target import AnyOrganization, DatabaseUrl, connected
 from tallystick.client import Client
+from tallystick.figures import counted
 from tallystick.models import Finding
 from tallystick.organizations import find_organization
 from tallystick.replay.books import count_books
@@ -49,11 +50,10 @@ def verdict(findings: list[Finding], *, organizations: int, rows: int) -> Render
     """Return the findings as a table, or one line that says how much was checked."""
     if not findings:
         return (
-            f"[green]Nothing wrong:[/] {rows:,} ledger rows of {organizations:,} "
-            f"{'organization' if organizations == 1 else 'organizations'} checked against "
-            "every total."
+            f"[green]Nothing wrong:[/] {counted(rows, 'ledger row')} of "
+            f"{counted(organizations, 'organization')} checked against every total."
         )
-    table = Table(title=f"{len(findings):,} findings", title_style="bold red")
+    table = Table(title=counted(len(findings), "finding"), title_style="bold red")
     for column in ("check", "organization", "subject", "expected", "actual"):
         table.add_column(column, overflow="fold")
     for finding in findings:
